@@ -1,0 +1,249 @@
+"""CrystalGraph: a batch of crystals as one graph in compressed sparse rows, without padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from cgfast._optional import require
+from cgfast.neighbors import GraphSpec, search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from cgfast.crystals import Crystals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrystalGraph:
+    """Edges of B crystals with N atoms, in rows by target. All arrays are NumPy, or all are torch tensors.
+
+    edge_index: (2, E) int64, rows (source, target), numbered over the whole batch. row_ptr: (N + 1,) int64, the edges of
+    target i are row_ptr[i]:row_ptr[i+1]. graph_ptr: (B + 1,) int64, the atoms of crystal b. atomic_numbers: (N,) int32.
+    distances: (E,) float64 Å or None. shifts: (E, 3) int32 or None. edge_weight: (E,) float64 or None (ones). few: (B,)
+    int64, atoms with fewer than max_neighbors neighbours inside the cutoff, or None. spec: what made the edges, or None.
+
+    Made by build_graphs(), or from_edges() for a user's own edges.
+    """
+
+    edge_index: Any
+    row_ptr: Any
+    graph_ptr: Any
+    atomic_numbers: Any
+    distances: Any = None
+    shifts: Any = None
+    edge_weight: Any = None
+    few: Any = None
+    spec: GraphSpec | None = None
+
+    @property
+    def source(self) -> Any:  # noqa: ANN401 - array or tensor
+        """(E,) int64, neighbour j."""
+        return self.edge_index[0]
+
+    @property
+    def target(self) -> Any:  # noqa: ANN401 - array or tensor
+        """(E,) int64, centre i."""
+        return self.edge_index[1]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms N."""
+        return len(self.atomic_numbers)
+
+    @property
+    def n_crystals(self) -> int:
+        """Number of crystals B."""
+        return len(self.graph_ptr) - 1
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges E."""
+        return int(self.edge_index.shape[1])
+
+    @property
+    def few_neighbors(self) -> Any:  # noqa: ANN401 - array or tensor
+        """(B,) bool: some atom has fewer than max_neighbors neighbours inside the cutoff. None if not known."""
+        return None if self.few is None else self.few > 0
+
+    @property
+    def is_torch(self) -> bool:
+        """True if the arrays are torch tensors."""
+        return not isinstance(self.edge_index, np.ndarray)
+
+    def torch(self) -> Self:
+        """The same graph as torch tensors (sharing memory), on the CPU if it was NumPy."""
+        if self.is_torch:
+            return self
+        import torch
+
+        return self._convert(torch.from_numpy)
+
+    def numpy(self) -> Self:
+        """The same graph as NumPy arrays, copied from the device if need be."""
+        return self._convert(lambda tensor: tensor.detach().cpu().numpy()) if self.is_torch else self
+
+    def to(self, device: object) -> Self:
+        """The same graph as torch tensors on `device`."""
+        return self.torch()._convert(lambda tensor: tensor.to(device))  # noqa: SLF001 - own class
+
+    def _convert(self, function: Callable[[Any], Any]) -> Self:
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
+        return replace(self, **{name: None if a is None else function(a) for name, a in arrays.items()})
+
+    @classmethod
+    def from_edges(
+        cls,
+        edge_index: ArrayLike,
+        atomic_numbers: ArrayLike,
+        *,
+        graph_ptr: ArrayLike | None = None,
+        distances: ArrayLike | None = None,
+        shifts: ArrayLike | None = None,
+        edge_weight: ArrayLike | None = None,
+    ) -> Self:
+        """A graph from a user's own edges, in any order (sorted stably by target if they are not).
+
+        edge_index: (2, E) whole numbers, rows (source, target). atomic_numbers: (N,). graph_ptr: (B + 1,), default one
+        crystal. distances, edge_weight: (E,). shifts: (E, 3). Torch tensors in give a torch graph.
+
+        Raises ValueError for wrong shapes, atoms that do not exist, and edges between crystals.
+        """
+        inputs: list[Any] = [edge_index, atomic_numbers, graph_ptr, distances, shifts, edge_weight]
+        devices = [i.device for i in inputs if type(i).__module__.partition(".")[0] == "torch"]
+        plain = [i.detach().cpu().numpy() if hasattr(i, "detach") else i for i in inputs]
+        graph = cls(*_sorted_edges(*plain))
+        return graph.to(devices[0]) if devices else graph
+
+    def to_pyg(self) -> Any:  # noqa: ANN401 - torch_geometric is optional
+        """A torch_geometric `Batch` with z, edge_index, distances, shifts, edge_weight, batch and ptr.
+
+        Raises ImportError with the command to install torch_geometric if it is missing.
+        """
+        data = require("torch_geometric.data", "pyg")
+        torch = require("torch", "pyg")
+        graph = self.torch()
+        ptr = graph.graph_ptr
+        crystal = torch.repeat_interleave(torch.arange(self.n_crystals, device=ptr.device), ptr[1:] - ptr[:-1])
+        out = data.Batch(batch=crystal, ptr=ptr)
+        out.z, out.edge_index, out.num_nodes = graph.atomic_numbers.long(), graph.edge_index, self.n_atoms
+        for name in ("distances", "shifts", "edge_weight"):
+            if getattr(graph, name) is not None:
+                setattr(out, name, getattr(graph, name))
+        return out
+
+    @classmethod
+    def from_pyg(cls, data: Any) -> Self:  # noqa: ANN401 - torch_geometric is optional
+        """The inverse of to_pyg(), for any Data or Batch with z and edge_index (ptr or a sorted batch, distances, shifts
+        and edge_weight where present).
+
+        Raises ValueError if z or edge_index is missing, or batch is not sorted.
+        """
+        for name in ("z", "edge_index"):
+            if getattr(data, name, None) is None:
+                msg = f"data must have the attribute {name!r}, got {type(data).__name__} with {sorted(data.keys())}"
+                raise ValueError(msg)
+        return cls.from_edges(
+            data.edge_index,
+            data.z,
+            graph_ptr=_pyg_pointers(data),
+            distances=getattr(data, "distances", None),
+            shifts=getattr(data, "shifts", None),
+            edge_weight=getattr(data, "edge_weight", None),
+        )
+
+
+def build_graphs(crystals: Crystals, spec: GraphSpec | None = None, *, threads: int | None = None) -> CrystalGraph:
+    """Build the graph of a batch of crystals, with the atoms numbered as in `crystals`.
+
+    spec: default GraphSpec() (12 nearest inside 8 Å). Returns a NumPy CrystalGraph; `.torch()` shares its memory. Raises
+    ValueError for a crystal that has no graph (see Crystals.problems()). Same bits for any thread count.
+    """
+    if not hasattr(crystals, "graph_ptr"):
+        msg = f"crystals must be cgfast.Crystals, got {type(crystals).__name__}; see Crystals.from_pymatgen, .from_ase"
+        raise ValueError(msg)
+    spec = GraphSpec() if spec is None else spec
+    graph_ptr = np.ascontiguousarray(crystals.graph_ptr)
+    found = search(
+        np.ascontiguousarray(crystals.positions),
+        np.ascontiguousarray(crystals.cell),
+        np.ascontiguousarray(crystals.pbc),
+        graph_ptr,
+        spec,
+        threads=threads,
+    )
+    return CrystalGraph(
+        edge_index=found.edge_index,
+        row_ptr=found.row_ptr,
+        graph_ptr=graph_ptr,
+        atomic_numbers=np.array(crystals.atomic_numbers, np.int32),
+        distances=found.distances,
+        shifts=found.shifts,
+        edge_weight=found.edge_weight,
+        few=found.few,
+        spec=spec,
+    )
+
+
+def _sorted_edges(
+    edge_index: ArrayLike,
+    atomic_numbers: ArrayLike,
+    graph_ptr: ArrayLike | None,
+    distances: ArrayLike | None,
+    shifts: ArrayLike | None,
+    edge_weight: ArrayLike | None,
+) -> tuple[Any, ...]:
+    edges = np.asarray(edge_index)
+    numbers = np.asarray(atomic_numbers)
+    if edges.size == 0:
+        edges = edges.reshape(2, 0).astype(np.int64)
+    if edges.ndim != 2 or edges.shape[0] != 2 or not np.issubdtype(edges.dtype, np.integer):
+        msg = f"edge_index must be whole numbers of shape (2, E), got {edges.dtype} of shape {edges.shape}"
+        raise ValueError(msg)
+    if numbers.ndim != 1:
+        msg = f"atomic_numbers must have shape (N,), got {numbers.shape}"
+        raise ValueError(msg)
+    n_atoms, n_edges = len(numbers), edges.shape[1]
+    if n_edges and (edges.min() < 0 or edges.max() >= n_atoms):
+        msg = f"edge_index must name atoms 0 to {n_atoms - 1}, got {edges.min()} to {edges.max()}"
+        raise ValueError(msg)
+    pointers = np.array([0, n_atoms] if graph_ptr is None else graph_ptr, np.int64)
+    if pointers.ndim != 1 or pointers.size == 0 or pointers[0] != 0 or pointers[-1] != n_atoms or np.any(np.diff(pointers) < 0):
+        msg = f"graph_ptr must begin with 0, never decrease and end with {n_atoms}, got {pointers}"
+        raise ValueError(msg)
+    crystal = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+    if np.any(crystal[edges[0]] != crystal[edges[1]]):
+        msg = "edge_index must not join atoms of different crystals, got such an edge"
+        raise ValueError(msg)
+    shapes = {"distances": (n_edges,), "shifts": (n_edges, 3), "edge_weight": (n_edges,)}
+    dtypes = {"distances": np.float64, "shifts": np.int32, "edge_weight": np.float64}
+    values = {"distances": distances, "shifts": shifts, "edge_weight": edge_weight}
+    order = None if np.all(np.diff(edges[1]) >= 0) else np.argsort(edges[1], kind="stable")
+    extras: dict[str, Any] = dict.fromkeys(values)
+    for name, value in values.items():
+        if value is None:
+            continue
+        array = np.asarray(value, dtypes[name])
+        if array.shape != shapes[name]:
+            msg = f"{name} must have shape {shapes[name]}, got {array.shape}"
+            raise ValueError(msg)
+        extras[name] = array if order is None else array[order]
+    edges = np.ascontiguousarray(edges if order is None else edges[:, order], np.int64)
+    row_ptr = np.concatenate([[0], np.cumsum(np.bincount(edges[1], minlength=n_atoms))]).astype(np.int64)
+    return edges, row_ptr, pointers, numbers.astype(np.int32), extras["distances"], extras["shifts"], extras["edge_weight"]
+
+
+def _pyg_pointers(data: Any) -> Any:  # noqa: ANN401 - torch_geometric is optional
+    ptr = getattr(data, "ptr", None)
+    batch = getattr(data, "batch", None)
+    if ptr is not None or batch is None:
+        return ptr
+    crystal = batch.detach().cpu().numpy()
+    if np.any(np.diff(crystal) < 0):
+        msg = "data.batch must be sorted, got a decreasing one"
+        raise ValueError(msg)
+    return np.concatenate([[0], np.cumsum(np.bincount(crystal))]).astype(np.int64)

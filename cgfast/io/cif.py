@@ -1,0 +1,354 @@
+"""CIF: gemmi reads the syntax; symmetry, occupancies and atom order follow pymatgen's parser, vectorised.
+
+Atoms come out as pymatgen's CifParser (and so the 2018 code) lists them: by rising electronegativity, then in
+file order. The order matters to a model only where neighbours tie.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cgfast import elements
+from cgfast.io import cif_symmetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["MAX_BYTES", "Block", "Refused", "Structure", "Unusable", "finish", "parse"]
+
+MAX_BYTES = 64 << 20  # a larger CIF is no crystal structure
+MAX_POSITIONS = 300_000  # listed sites times symmetry operations
+MAX_OPERATIONS = 384
+MAX_OCCUPANCY = 1.05  # sums up to here are rounding
+MIN_FULL_OCCUPANCY = 0.995  # one species from here on is an ordered site
+
+_OPERATION_TAGS = (
+    "_symmetry_equiv_pos_as_xyz",
+    "_space_group_symop_operation_xyz",
+    "_space_group_symop.operation_xyz",
+    "_symmetry_equiv.pos_as_xyz",
+)
+_HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall", "_space_group.name_Hall")
+_NAME_TAGS = (
+    "_space_group_name_H-M_alt",
+    "_symmetry_space_group_name_H-M",
+    "_space_group.name_H-M_alt",
+    "_symmetry.space_group_name_H-M",
+)
+_NUMBER_TAGS = ("_space_group_IT_number", "_symmetry_Int_Tables_number", "_space_group.IT_number")
+# 0.3333 and 0.6667 mean 1/3 and 2/3: to the precision they are written with, and only from four digits on.
+_THIRDS = re.compile(r"([+-]?)(\d*)\.(?:(3{4,})|(?:6{4,}|6{3,}7))(?:\(\d*\)?)?", re.ASCII)
+
+
+class Refused(Exception):  # noqa: N818 - not an error of the user's: it sends the file to the fallback
+    """The fast reader cannot make sense of the text; another reader might."""
+
+
+class Unusable(Exception):  # noqa: N818 - becomes a failure row
+    """The text is understood, and gives no crystal."""
+
+    def __init__(self, reason: str, *, disorder: bool = False) -> None:
+        super().__init__(reason)
+        self.disorder = disorder
+
+
+class Structure(NamedTuple):
+    """One ordered crystal."""
+
+    cell: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    numbers: NDArray[np.int32]
+
+
+@dataclass
+class Block:
+    """Sites of a data block after symmetry: position k has the composition ``contents[site[k]]``."""
+
+    cell: NDArray[np.float64]
+    site: NDArray[np.int64]
+    fractional: NDArray[np.float64]
+    labels: list[str]
+    contents: list[dict[int, float]]
+
+
+def finish(block: Block, on_disorder: str) -> Structure:
+    """Settle what stands at each site and put the atoms in order.
+
+    Raises
+    ------
+    Unusable
+        A site is disordered (unless ``on_disorder`` is "majority"), holds more than one atom, or no site is
+        left.
+    """
+    settled = np.array(
+        [_settle(label, what, on_disorder) for label, what in zip(block.labels, block.contents, strict=True)],
+        dtype=np.int32,
+    )
+    numbers = settled[block.site] if len(settled) else np.empty(0, np.int32)
+    present = np.flatnonzero(numbers > 0)
+    if not present.size:
+        reason = "no atoms are left: no site is occupied"
+        raise Unusable(reason)
+    kinds = sorted(
+        set(numbers[present].tolist()), key=lambda z: (elements.ELECTRONEGATIVITY[z], elements.SYMBOLS[z])
+    )
+    rank = np.zeros(elements.MAX_ATOMIC_NUMBER + 1, dtype=np.int64)
+    rank[kinds] = np.arange(len(kinds))
+    order = present[np.argsort(rank[numbers[present]], kind="stable")]
+    return Structure(block.cell, block.fractional[order] @ block.cell, numbers[order])
+
+
+def _settle(label: str, what: dict[int, float], on_disorder: str) -> int:
+    """Atomic number at a site; 0 for a site to leave out."""
+    total = sum(what.values())
+    if total > MAX_OCCUPANCY:
+        reason = f"occupancies at site {label} sum to {total:g}: expected at most 1 (are atoms listed twice?)"
+        raise Unusable(reason)
+    what = {z: occupancy for z, occupancy in what.items() if occupancy > 0}
+    if not what:
+        return 0
+    if len(what) == 1 and total >= MIN_FULL_OCCUPANCY:
+        return next(iter(what))
+    if on_disorder == "majority":
+        return min(what, key=lambda z: (-what[z], z)) if total >= 0.5 else 0
+    shown = ", ".join(f"{elements.SYMBOLS[z]} {occupancy:g}" for z, occupancy in what.items())
+    reason = f"site {label} is disordered ({shown}): expected one species with occupancy 1"
+    raise Unusable(reason, disorder=True)
+
+
+def parse(data: bytes) -> list[tuple[str, Block | Refused | Unusable, str]]:
+    """Every data block with atoms: its name, what it holds or why not, and (only if refused) its text.
+
+    Raises
+    ------
+    Refused
+        The file's syntax is broken.
+    Unusable
+        The file is empty, too large, or has no block with atoms.
+    """
+    import gemmi  # noqa: PLC0415
+
+    if not data.strip():
+        reason = "the file is empty"
+        raise Unusable(reason)
+    if len(data) > MAX_BYTES:
+        reason = f"the file has {len(data) >> 20} MiB: expected at most {MAX_BYTES >> 20} MiB"
+        raise Unusable(reason)
+    try:
+        # level 0: repeated names are no reason to refuse a file
+        document = gemmi.cif.read_string(data.removeprefix(b"\xef\xbb\xbf"), 0)
+    except (ValueError, RuntimeError, UnicodeDecodeError) as error:
+        raise Refused(str(error).replace("\n", " ")) from None
+    out: list[tuple[str, Block | Refused | Unusable, str]] = []
+    try:
+        for block in document:
+            if not _has_atoms(block):
+                continue
+            name = block.name.strip()
+            try:
+                out.append((name, _block(block), ""))
+            except Refused as error:
+                out.append((name, error, block.as_string()))
+            except Unusable as error:
+                out.append((name, error, ""))
+    except UnicodeDecodeError as error:
+        reason = f"the file is not UTF-8 text: {error}"
+        raise Refused(reason) from None
+    if not out:
+        reason = "no data block with fractional atom positions (_atom_site_fract_x)"
+        raise Unusable(reason)
+    return out
+
+
+def _has_atoms(block: Any) -> bool:  # noqa: ANN401 - gemmi's objects
+    return len(_values(block, "_atom_site_fract_x", "_atom_site.fract_x")) > 0
+
+
+def _values(block: Any, *tags: str) -> list[str]:  # noqa: ANN401
+    """Values of the first tag that is there, as written (quotes and all)."""
+    for tag in tags:
+        values = list(block.find_values(tag))
+        if values:
+            return values
+    return []
+
+
+def _one(block: Any, tags: Sequence[str]) -> str:  # noqa: ANN401
+    """First known value of the tags as text; "" if there is none."""
+    import gemmi  # noqa: PLC0415
+
+    for tag in tags:
+        text = gemmi.cif.as_string(block.find_value(tag) or "?").strip()
+        if text:
+            return str(text)
+    return ""
+
+
+def _number(text: str) -> float:
+    """A CIF number, with or without its uncertainty in brackets; NaN if it is none."""
+    try:
+        return math.nan if "_" in text else float(text.partition("(")[0].strip("'\""))
+    except ValueError:
+        return math.nan
+
+
+def _coordinate(text: str) -> float:
+    match = _THIRDS.fullmatch(text)
+    if match:
+        sign, whole, third = match.group(1), match.group(2), match.group(3)
+        value = int(whole or 0) + (1 if third else 2) / 3
+        return -value if sign == "-" else value
+    return _number(text)
+
+
+def _cell(block: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    names = [f"length_{k}" for k in "abc"] + [f"angle_{k}" for k in ("alpha", "beta", "gamma")]
+    values = [_number(_one(block, (f"_cell_{name}", f"_cell.{name}")) or "?") for name in names]
+    missing = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
+    if missing:
+        reason = f"no number for _cell_{', _cell_'.join(missing)}"
+        raise Refused(reason)
+    try:
+        return cif_symmetry.cell_from_parameters(values[:3], values[3:])
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+
+
+def _operations(block: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: ANN401
+    """Symmetry operations: those in the file, else those of its space group, else the identity."""
+    import gemmi  # noqa: PLC0415
+
+    listed = [gemmi.cif.as_string(v) for v in _values(block, *_OPERATION_TAGS)]
+    listed = [text for text in listed if text]
+    if len(listed) > MAX_OPERATIONS:
+        reason = f"{len(listed)} symmetry operations: expected at most {MAX_OPERATIONS}"
+        raise Unusable(reason)
+    if not listed:
+        listed = _group_operations(block)
+    try:
+        return cif_symmetry.parse_operations(listed)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _group_operations(block: Any) -> list[str]:  # noqa: ANN401
+    import gemmi  # noqa: PLC0415
+
+    hall, name, number = (_one(block, tags) for tags in (_HALL_TAGS, _NAME_TAGS, _NUMBER_TAGS))
+    if hall:
+        try:
+            return [op.triplet() for op in gemmi.symops_from_hall(hall)]
+        except (RuntimeError, ValueError):
+            pass  # the Hermann-Mauguin name may still be right
+    group = None
+    if name:
+        alpha, gamma = (_number(_one(block, (f"_cell_angle_{k}",)) or "?") for k in ("alpha", "gamma"))
+        if math.isfinite(alpha) and math.isfinite(gamma):  # they tell hexagonal from rhombohedral axes
+            group = gemmi.find_spacegroup_by_name(name, alpha, gamma)
+        else:
+            group = gemmi.find_spacegroup_by_name(name)
+    if group is None and re.fullmatch(r"\d{1,3}", number) and 1 <= int(number) <= 230:
+        group = gemmi.find_spacegroup_by_number(int(number))
+    if group is not None:
+        return [op.triplet() for op in group.operations()]
+    if hall or name or number:
+        reason = f"no symmetry operations, and the space group {hall or name or number!r} is not known"
+        raise Refused(reason)
+    if _values(block, "_space_group_symop_magn_operation.xyz", "_space_group_symop_magn_operation_xyz"):
+        reason = "only magnetic symmetry operations"
+        raise Refused(reason)
+    return ["x,y,z"]
+
+
+def _block(block: Any) -> Block:  # noqa: ANN401
+    labels, numbers, occupancies, fractional = _sites(block)
+    cell = _cell(block)
+    rotations, translations = _operations(block)
+    if len(labels) * len(rotations) > MAX_POSITIONS:
+        reason = f"{len(labels)} sites with {len(rotations)} symmetry operations: expected at most {MAX_POSITIONS} positions"
+        raise Unusable(reason)
+    owners, points = cif_symmetry.orbits(fractional, rotations, translations, cell)
+    leader = cif_symmetry.coinciding(owners, points, len(labels))
+    contents: list[dict[int, float]] = [{} for _ in labels]
+    for s, first in enumerate(leader.tolist()):
+        contents[first][numbers[s]] = contents[first].get(numbers[s], 0.0) + occupancies[s]
+    kept = leader[owners] == owners
+    return Block(cell, owners[kept], points[kept], labels, contents)
+
+
+def _sites(block: Any) -> tuple[list[str], list[int], list[float], NDArray[np.float64]]:  # noqa: ANN401
+    """Label, atomic number, occupancy and fractional coordinates of the listed sites, without dummies."""
+    import gemmi  # noqa: PLC0415
+
+    columns = [_values(block, f"_atom_site_fract_{k}", f"_atom_site.fract_{k}") for k in "xyz"]
+    n = len(columns[0])
+    labels = _texts(_values(block, "_atom_site_label", "_atom_site.label"))
+    symbols = _texts(_values(block, "_atom_site_type_symbol", "_atom_site.type_symbol"))
+    given = _values(block, "_atom_site_occupancy", "_atom_site.occupancy")
+    flags = _values(block, "_atom_site_calc_flag", "_atom_site.calc_flag")
+    lengths = {len(c) for c in (*columns, labels, symbols, given, flags) if c}
+    if lengths != {n} or not all(columns):
+        reason = "the columns of atom sites differ in length"
+        raise Refused(reason)
+    if not labels and not symbols:
+        reason = "atom sites have neither label nor type symbol"
+        raise Unusable(reason)
+    labels = labels or symbols
+    symbols = [s or label for s, label in zip(symbols, labels, strict=True)] if symbols else labels
+    keep = [k for k in range(n) if not flags or flags[k].lower() != "dum"]
+    numbers, occupancies, fractional = [], [], []
+    for k in keep:
+        numbers.append(_element(symbols[k]))
+        occupancy = 1.0 if not given or gemmi.cif.is_null(given[k]) else _number(given[k])
+        if not 0 <= occupancy < math.inf:
+            reason = f"site {labels[k]} has the occupancy {given[k][:40]}: expected a number from 0 to 1"
+            raise Unusable(reason)
+        occupancies.append(occupancy)
+        written = [column[k] for column in columns]
+        at = [_coordinate(text) for text in written]
+        if not all(math.isfinite(x) and abs(x) < 1e6 for x in at):
+            reason = f"site {labels[k]} has the coordinates {' '.join(written)[:80]}: expected three numbers"
+            raise Unusable(reason)
+        fractional.append(at)
+    return (
+        [labels[k] for k in keep],
+        numbers,
+        occupancies,
+        np.array(fractional, dtype=np.float64).reshape(-1, 3),
+    )
+
+
+def _texts(values: Iterable[str]) -> list[str]:
+    import gemmi  # noqa: PLC0415
+
+    return [gemmi.cif.as_string(value).strip() for value in values]
+
+
+def _element(text: str) -> int:
+    """Element of a type symbol or site label: "Fe3+", "FE1", "O2-", "Ow", "D1"."""
+    number = elements.atomic_number(text)
+    if number:
+        return number
+    if " + " in text:
+        reason = f"several species in one symbol: {text[:40]!r}"
+        raise Refused(reason)  # the Pauling file's way to write disorder
+    letters = re.match(r"[A-Za-z]+", text)
+    word = letters.group() if letters else ""
+    special = {"Hw": 1, "Ow": 8, "HW": 1, "OW": 8}.get(word[:2], 0)
+    if special:
+        return special
+    several = re.match(r"O-?H|[Ww]at|NO3|NH\d", text)  # a group of atoms at one site
+    number = (
+        0 if several else elements.atomic_number(word[:2].title()) or elements.atomic_number(word[:1].upper())
+    )
+    if not number:
+        reason = f"{text[:40]!r} is no element" + (" but a group of atoms" if several else "")
+        raise Unusable(reason)
+    return number

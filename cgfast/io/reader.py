@@ -1,0 +1,188 @@
+"""Reader: one stream of batches from whatever holds structures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from cgfast import elements
+from cgfast.io.batch import Failure, StructureBatch, drop_problems, rebatch
+from cgfast.io.cgcnn_folder import CgcnnFolder
+from cgfast.io.cif_source import CifSource, unique_ids
+from cgfast.io.parquet import ParquetSource
+from cgfast.io.places import FileEntry, Found, find, zip_entries
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from cgfast.crystals import Crystals
+
+__all__ = ["ON_DISORDER", "Reader"]
+
+ON_DISORDER = ("error", "skip", "majority")
+_LOOK_AT_ROWS = 100_000  # rows that describe() reads: well under a second of Parquet
+_LOOK_AT_FILES = 1000
+
+
+class _Source(Protocol):
+    format: str
+    n_rows: int | None
+    n_rows_estimate: int
+
+    def pieces(self, batch_rows: int) -> Iterator[StructureBatch]: ...
+
+
+class Reader:
+    """Crystals of an input, in batches whose rows depend on the row index alone. Made by `cgfast.io.read`.
+
+    Iterating gives `Crystals`; `batches` gives `StructureBatch`es, which also know input rows and failures.
+    Both start from the beginning each time.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        format: str | None = None,  # noqa: A002
+        columns: Mapping[str, str] | None = None,
+        keep: Sequence[str] = (),
+        batch_rows: int = 1024,
+        on_disorder: str = "skip",
+        time_limit: float = 10.0,
+    ) -> None:
+        if on_disorder not in ON_DISORDER:
+            message = f"on_disorder is {on_disorder!r}: expected one of {', '.join(ON_DISORDER)}"
+            raise ValueError(message)
+        if not isinstance(batch_rows, int | np.integer) or batch_rows < 1:
+            message = f"batch_rows is {batch_rows!r}: expected a positive integer"
+            raise ValueError(message)
+        if not time_limit > 0:
+            message = f"time_limit is {time_limit!r}: expected a positive number of seconds"
+            raise ValueError(message)
+        if isinstance(keep, str):
+            message = f"keep is the string {keep!r}: expected a sequence of column names"
+            raise ValueError(message)
+        self.batch_rows = int(batch_rows)
+        self.keep = tuple(dict.fromkeys(keep))
+        self._on_disorder = on_disorder
+        self._time_limit = float(time_limit)
+        self._columns = columns
+        self._sources: list[_Source] = [self._open(found) for found in find(source, format)]
+        self._schema = self._kept_schema() if self.keep else None
+        counts = [s.n_rows for s in self._sources]
+        self.n_rows: int | None = None if None in counts else sum(n for n in counts if n is not None)
+        """Rows of input; None where only reading tells (CIF files may hold several structures)."""
+        self.n_rows_estimate: int = sum(s.n_rows_estimate for s in self._sources)
+        """``n_rows`` where it is known, else with one row counted for each CIF file."""
+
+    def _open(self, found: Found) -> _Source:
+        if found.format == "parquet":
+            return ParquetSource(found.paths, self._columns, self.keep)
+        if self._columns:
+            message = (
+                f"columns is given, but {found.paths[0]} is no Parquet table: expected it only for Parquet"
+            )
+            raise ValueError(message)
+        if found.format == "cgcnn":
+            return CgcnnFolder(found.paths[0], self._on_disorder, self._time_limit, self.keep)
+        if self.keep:
+            message = f"keep={list(self.keep)} names columns, but CIF files ({found.paths[0]}) have none"
+            raise ValueError(message)
+        if found.format == "zip":
+            entries = zip_entries(found.paths[0])
+            return CifSource(
+                entries, unique_ids([e.member for e in entries]), self._on_disorder, self._time_limit
+            )
+        names = [str(p.relative_to(found.root) if found.root else p) for p in found.paths]
+        files = [FileEntry(path) for path in found.paths]
+        return CifSource(files, unique_ids(names), self._on_disorder, self._time_limit)
+
+    def _kept_schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
+        import pyarrow as pa  # noqa: PLC0415
+
+        schemas = [s.kept_schema() for s in self._sources if isinstance(s, ParquetSource | CgcnnFolder)]
+        try:
+            return pa.unify_schemas(schemas, promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            message = f"the inputs disagree on the type of a column of keep={list(self.keep)}: {error}"
+            raise ValueError(message) from None
+
+    def __iter__(self) -> Iterator[Crystals]:
+        for batch in self.batches():
+            if len(batch.crystals):
+                yield batch.crystals
+
+    def batches(self) -> Iterator[StructureBatch]:
+        """Batches of exactly ``batch_rows`` rows (the last may be shorter), from the beginning."""
+        return rebatch(map(drop_problems, self._pieces()), self.batch_rows)
+
+    def _pieces(self) -> Iterator[StructureBatch]:
+        """Pieces of all sources, their rows counted through and their kept columns of one type."""
+        start = 0
+        for source in self._sources:
+            first = start
+            for piece in source.pieces(self.batch_rows):
+                start += piece.n_rows
+                if first:
+                    piece.rows = piece.rows + first
+                    piece.failures = [f._replace(row=f.row + first) for f in piece.failures]
+                if piece.columns is not None and piece.columns.schema != self._schema:
+                    piece.columns = piece.columns.cast(self._schema)
+                yield piece
+
+    def describe(self) -> dict[str, Any]:
+        """What the input holds, for people: reads at most 100,000 rows or about 1,000 CIF files.
+
+        Keys: ``format``, ``files``, ``rows`` (None if only reading tells), ``columns`` (name -> type and
+        unit), ``rows_read``, ``crystals``, ``failures`` (count), ``first_failures`` (up to 5), ``atoms``
+        (min, median, max, total of the crystals read), ``elements`` (symbols by atomic number), ``periodic``
+        (share of crystals periodic on three axes).
+        """
+        formats = sorted({s.format for s in self._sources})
+        limit = _LOOK_AT_ROWS if formats == ["parquet"] else _LOOK_AT_FILES
+        counts: list[np.ndarray[Any, Any]] = [np.empty(0, np.int64)]
+        present = np.zeros(elements.MAX_ATOMIC_NUMBER + 1, dtype=bool)
+        rows = n_failures = periodic = 0
+        first: list[Failure] = []
+        for batch in self.batches():
+            counts.append(np.diff(batch.crystals.graph_ptr))
+            present[batch.crystals.atomic_numbers] = True
+            periodic += int(batch.crystals.pbc.all(axis=1).sum())
+            n_failures += len(batch.failures)
+            first.extend(batch.failures[: 5 - len(first)])
+            rows += batch.n_rows
+            if rows >= limit:
+                break
+        atoms = np.concatenate(counts)
+        columns: dict[str, str] = {}
+        for source in self._sources:
+            if isinstance(source, ParquetSource | CgcnnFolder):
+                columns |= source.columns()
+        return {
+            "format": "+".join(formats),
+            "files": sum(self._files(s) for s in self._sources),
+            "rows": self.n_rows,
+            "columns": columns,
+            "rows_read": rows,
+            "crystals": len(atoms),
+            "failures": n_failures,
+            "first_failures": first,
+            "atoms": {
+                "min": int(atoms.min()),
+                "median": float(np.median(atoms)),
+                "max": int(atoms.max()),
+                "total": int(atoms.sum()),
+            }
+            if len(atoms)
+            else None,
+            "elements": [elements.SYMBOLS[z] for z in np.flatnonzero(present)],
+            "periodic": periodic / len(atoms) if len(atoms) else None,
+        }
+
+    @staticmethod
+    def _files(source: _Source) -> int:
+        if isinstance(source, ParquetSource):
+            return len(source.paths)
+        return source.n_rows_estimate

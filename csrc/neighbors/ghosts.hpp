@@ -1,0 +1,59 @@
+// Ghosts: every periodic image of the atoms of one crystal that can lie within `radius` of an atom in its cell. Both
+// search paths (scan all of them; look them up in a grid) work on this one list.
+//
+// A ghost's number orders it by (atom, lattice shift in the input's cell), so comparing numbers is comparing (source,
+// shift): the canonical order of edges needs no other key.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "lattice.hpp"
+
+namespace cgfast {
+
+// The atoms of one crystal moved into the (reduced) cell.
+struct WrappedAtoms {
+    int64_t n = 0;
+    std::vector<double> positions;   // (n, 3) Å
+    std::vector<double> fractional;  // (n, 3)
+    std::vector<int64_t> wraps;      // (n, 3): positions = input - wraps @ rows
+    double low[3], high[3];          // bounding box of positions
+};
+
+void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int64_t crystal, WrappedAtoms& atoms);
+
+struct Ghosts {
+    double radius = 0;
+    // Coordinates in float32 relative to `center`: enough to discard nearly all candidates; the survivors are measured in
+    // float64. `loose_radius` covers every rounding error of the float32 test.
+    std::vector<float> x, y, z;
+    float loose_radius = 0;
+    double center[3];
+    std::vector<int32_t> atom;        // which atom
+    std::vector<int32_t> image;       // which row of the two tables below
+    std::vector<double> translation;  // (n_images, 3) Å
+    std::vector<int64_t> shift;       // (n_images, 3) in the reduced cell
+    std::vector<int32_t> self;        // (n,) number of the ghost that is the atom itself
+
+    int64_t size() const { return static_cast<int64_t>(atom.size()); }
+
+    // Empties the list and keeps its memory: one object serves crystal after crystal.
+    void clear() {
+        x.clear();
+        y.clear();
+        z.clear();
+        atom.clear();
+        image.clear();
+        self.clear();
+    }
+};
+
+// Throws std::invalid_argument if the list would have 2^31 members or more.
+void find_ghosts(const Lattice& lattice, const WrappedAtoms& atoms, double radius, int64_t crystal, Ghosts& ghosts);
+
+// The lattice shift S, in the input's cell, of the edge from ghost `ghost` to `target` (r = x_source - x_target + S @ cell).
+void input_shift(const Lattice& lattice, const WrappedAtoms& atoms, const Ghosts& ghosts, int64_t ghost, int64_t target,
+                 int32_t* out);
+
+}  // namespace cgfast

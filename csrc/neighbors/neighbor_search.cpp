@@ -1,0 +1,190 @@
+#include "neighbor_search.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../check.hpp"
+#include "../thread_pool.hpp"
+#include "crystal_search.hpp"
+
+namespace cgfast {
+namespace {
+
+constexpr int64_t atoms_per_task = 256;      // small crystals are handed out in groups of about this many atoms
+constexpr int64_t large_crystal = 1024;      // from here on the atoms of one crystal are shared among threads
+constexpr int64_t rows_per_task = 512;
+constexpr double radius_growth = 1.3;
+
+void check_options(const CrystalBatch& batch, const NeighborOptions& options) {
+    CGFAST_CHECK(std::isfinite(options.cutoff) && options.cutoff > 0,
+                 "cutoff must be a positive number of Å, got " << options.cutoff);
+    CGFAST_CHECK(std::isfinite(options.tolerance) && options.tolerance >= 0,
+                 "tolerance must be zero or a positive number of Å, got " << options.tolerance);
+    CGFAST_CHECK(options.n_threads >= 1, "threads must be at least 1, got " << options.n_threads);
+    CGFAST_CHECK(batch.graph_ptr[0] == 0, "graph_ptr must begin with 0, got " << batch.graph_ptr[0]);
+    for (int64_t b = 0; b < batch.n_crystals; ++b) {
+        CGFAST_CHECK(batch.graph_ptr[b] <= batch.graph_ptr[b + 1],
+                     "graph_ptr must not decrease, got " << batch.graph_ptr[b] << " before " << batch.graph_ptr[b + 1]);
+    }
+}
+
+}  // namespace
+
+NeighborSearch::NeighborSearch(const CrystalBatch& batch, const NeighborOptions& options) : options_(options) {
+    check_options(batch, options);
+    graph_ptr_.assign(batch.graph_ptr, batch.graph_ptr + batch.n_crystals + 1);
+    rows_.resize(graph_ptr_.back());
+
+    // Groups depend on the batch alone, never on the number of threads.
+    struct Group {
+        int64_t first, last;
+        int32_t store;
+    };
+    std::vector<Group> groups;
+    std::vector<int64_t> large;
+    int64_t open_atoms = atoms_per_task;
+    for (int64_t b = 0; b < batch.n_crystals; ++b) {
+        const int64_t n = graph_ptr_[b + 1] - graph_ptr_[b];
+        if (n >= large_crystal) {
+            large.push_back(b);
+            open_atoms = atoms_per_task;
+            continue;
+        }
+        if (open_atoms >= atoms_per_task) {
+            groups.push_back({b, b, static_cast<int32_t>(groups.size())});
+            open_atoms = 0;
+        }
+        groups.back().last = b + 1;
+        open_atoms += n;
+    }
+    stores_.resize(groups.size());
+    parallel_for(static_cast<int64_t>(groups.size()), options.n_threads,
+                 [&](int64_t g) { search_small(batch, groups[g].first, groups[g].last, groups[g].store); });
+    for (int64_t b : large) search_large(batch, b);
+    for (const RowPlace& row : rows_) n_edges_ += row.count + padding(row.count);
+}
+
+void NeighborSearch::search_small(const CrystalBatch& batch, int64_t first, int64_t last, int32_t store) {
+    thread_local CrystalSearch search;
+    thread_local RowScratch scratch;
+    thread_local std::vector<int64_t> unfinished;
+    for (int64_t b = first; b < last; ++b) {
+        const int64_t begin = graph_ptr_[b];
+        const int64_t n = graph_ptr_[b + 1] - begin;
+        search.set_crystal(batch.positions + 3 * begin, batch.cells + 9 * b, batch.pbc + 3 * b, n, b);
+        unfinished.resize(n);
+        for (int64_t i = 0; i < n; ++i) unfinished[i] = i;
+        for (double radius = search.first_radius(options_); !unfinished.empty();
+             radius = std::min(options_.cutoff, radius * radius_growth)) {
+            search.prepare(radius);
+            size_t left = 0;
+            for (int64_t target : unfinished) {
+                if (search.find_row(target, options_, scratch)) {
+                    keep_row(search, target, begin + target, store, scratch.row);
+                } else {
+                    unfinished[left++] = target;
+                }
+            }
+            unfinished.resize(left);
+        }
+    }
+}
+
+void NeighborSearch::search_large(const CrystalBatch& batch, int64_t crystal) {
+    const int64_t begin = graph_ptr_[crystal];
+    CrystalSearch search;
+    search.set_crystal(batch.positions + 3 * begin, batch.cells + 9 * crystal, batch.pbc + 3 * crystal,
+                       graph_ptr_[crystal + 1] - begin, crystal);
+    double radius = search.first_radius(options_);
+    search.prepare(radius);
+    std::vector<int32_t> unfinished = search.spatial_order();
+    while (!unfinished.empty()) {
+        const int64_t n_rows = static_cast<int64_t>(unfinished.size());
+        const int64_t n_tasks = (n_rows + rows_per_task - 1) / rows_per_task;
+        const int64_t first_store = static_cast<int64_t>(stores_.size());
+        stores_.resize(first_store + n_tasks);
+        std::vector<char> done(n_rows, 0);
+        parallel_for(n_tasks, options_.n_threads, [&](int64_t task) {
+            thread_local RowScratch scratch;
+            const int64_t end = std::min(n_rows, (task + 1) * rows_per_task);
+            for (int64_t r = task * rows_per_task; r < end; ++r) {
+                if (!search.find_row(unfinished[r], options_, scratch)) continue;
+                keep_row(search, unfinished[r], begin + unfinished[r], static_cast<int32_t>(first_store + task),
+                         scratch.row);
+                done[r] = 1;
+            }
+        });
+        size_t left = 0;
+        for (int64_t r = 0; r < n_rows; ++r) {
+            if (!done[r]) unfinished[left++] = unfinished[r];
+        }
+        unfinished.resize(left);
+        if (left == 0) break;
+        radius = std::min(options_.cutoff, radius * radius_growth);
+        search.prepare(radius);
+    }
+}
+
+void NeighborSearch::keep_row(const CrystalSearch& search, int64_t target, int64_t row, int32_t store_index,
+                              const Row& found) {
+    const std::vector<Neighbor>& neighbors = found.neighbors;
+    Store& store = stores_[store_index];
+    const size_t begin = store.source.size();
+    const size_t count = neighbors.size();
+    rows_[row] = {static_cast<int64_t>(begin), static_cast<int32_t>(count), store_index};
+    store.source.resize(begin + count);
+    store.distances.resize(begin + count);
+    store.shifts.resize(3 * (begin + count));
+    for (size_t n = 0; n < count; ++n) {
+        store.source[begin + n] = search.source(neighbors[n].ghost);
+        store.distances[begin + n] = neighbors[n].distance;
+        search.shift(neighbors[n].ghost, target, &store.shifts[3 * (begin + n)]);
+    }
+    if (!options_.shell) return;
+    for (const Neighbor& neighbor : neighbors) store.weights.push_back(found.weight(neighbor));
+}
+
+int64_t NeighborSearch::padding(int64_t count) const {
+    return options_.pad_2018 ? std::max<int64_t>(options_.max_neighbors - count, 0) : 0;
+}
+
+void NeighborSearch::fill(const NeighborArrays& out) {
+    const int64_t n_atoms = static_cast<int64_t>(rows_.size());
+    out.row_ptr[0] = 0;
+    for (int64_t i = 0; i < n_atoms; ++i) {
+        out.row_ptr[i + 1] = out.row_ptr[i] + rows_[i].count + padding(rows_[i].count);
+    }
+    const int64_t n_crystals = static_cast<int64_t>(graph_ptr_.size()) - 1;
+    parallel_for(n_crystals == 0 ? 0 : (n_atoms + rows_per_task - 1) / rows_per_task, options_.n_threads, [&](int64_t task) {
+        const int64_t first = task * rows_per_task;
+        const int64_t last = std::min(n_atoms, first + rows_per_task);
+        int64_t b = std::upper_bound(graph_ptr_.begin(), graph_ptr_.end(), first) - graph_ptr_.begin() - 1;
+        for (int64_t i = first; i < last; ++i) {
+            while (graph_ptr_[b + 1] <= i) ++b;
+            const RowPlace& place = rows_[i];
+            const Store& store = stores_[place.store];
+            int64_t e = out.row_ptr[i];
+            for (int64_t n = place.begin; n < place.begin + place.count; ++n, ++e) {
+                out.source[e] = graph_ptr_[b] + store.source[n];
+                out.target[e] = i;
+                std::copy_n(&store.shifts[3 * n], 3, out.shifts + 3 * e);
+                out.distances[e] = store.distances[n];
+                if (out.edge_weight != nullptr) out.edge_weight[e] = options_.shell ? store.weights[n] : 1.0;
+            }
+            for (; e < out.row_ptr[i + 1]; ++e) {
+                out.source[e] = graph_ptr_[b];
+                out.target[e] = i;
+                std::fill_n(out.shifts + 3 * e, 3, 0);
+                out.distances[e] = options_.cutoff + 1.0;
+                if (out.edge_weight != nullptr) out.edge_weight[e] = 1.0;
+            }
+        }
+    });
+    for (int64_t b = 0; b < n_crystals; ++b) {
+        out.few[b] = std::count_if(rows_.begin() + graph_ptr_[b], rows_.begin() + graph_ptr_[b + 1],
+                                   [&](const RowPlace& row) { return row.count < options_.max_neighbors; });
+    }
+    stores_ = {};
+}
+
+}  // namespace cgfast

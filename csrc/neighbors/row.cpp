@@ -1,0 +1,77 @@
+#include "row.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../check.hpp"
+
+namespace cgfast {
+namespace {
+
+// Distances that agree to this are ordered by (source, shift): their last bits depend on rounding, the order must not.
+constexpr double resolution = 1e-6;
+
+bool by_key(const Neighbor& a, const Neighbor& b) { return a.key < b.key; }
+bool by_ghost(const Neighbor& a, const Neighbor& b) { return a.ghost < b.ghost; }
+bool by_distance(const Neighbor& a, const Neighbor& b) { return a.distance < b.distance; }
+
+void set_keys(int64_t n_ghosts, std::vector<Neighbor>& row) {
+    int ghost_bits = 1;
+    while ((n_ghosts >> ghost_bits) != 0) ++ghost_bits;
+    const double limit = std::ldexp(1.0, 63 - ghost_bits);
+    for (Neighbor& neighbor : row) {
+        const double rounded = std::rint(neighbor.distance / resolution);
+        CGFAST_CHECK(rounded < limit, "cutoff is too large to order neighbours by distance: got a pair "
+                                          << neighbor.distance << " Å apart");
+        neighbor.key = (static_cast<uint64_t>(rounded) << ghost_bits) | static_cast<uint64_t>(neighbor.ghost);
+    }
+}
+
+void sort_row(const NeighborOptions& options, std::vector<Neighbor>& row) {
+    const auto order = options.sort == Sort::distance ? by_key : by_ghost;
+    if (!std::is_sorted(row.begin(), row.end(), order)) std::sort(row.begin(), row.end(), order);
+}
+
+// Exactly the k first in canonical order.
+bool cut_canonical(int64_t k, double radius, bool final, std::vector<Neighbor>& row) {
+    std::nth_element(row.begin(), row.begin() + (k - 1), row.end(), by_key);
+    row.resize(k);
+    double largest = 0.0;
+    for (const Neighbor& neighbor : row) largest = std::max(largest, neighbor.distance);
+    return final || largest + resolution <= radius;
+}
+
+// All within the tolerance of the k-th; those tied with it share the places that the closer ones leave.
+bool cut_shell(int64_t k, const NeighborOptions& options, double radius, bool final, Row& row) {
+    std::vector<Neighbor>& neighbors = row.neighbors;
+    std::nth_element(neighbors.begin(), neighbors.begin() + (k - 1), neighbors.end(), by_distance);
+    const double last = neighbors[k - 1].distance;
+    if (!final && last + options.tolerance > radius) return false;
+    const auto beyond = [&](const Neighbor& n) { return n.distance > last + options.tolerance; };
+    neighbors.erase(std::remove_if(neighbors.begin(), neighbors.end(), beyond), neighbors.end());
+    row.tied_from = last - options.tolerance;
+    const int64_t closer = std::count_if(neighbors.begin(), neighbors.end(),
+                                         [&](const Neighbor& n) { return n.distance < row.tied_from; });
+    row.share = static_cast<double>(k - closer) / static_cast<double>(static_cast<int64_t>(neighbors.size()) - closer);
+    return true;
+}
+
+}  // namespace
+
+bool finish_row(const NeighborOptions& options, double radius, int64_t n_ghosts, Row& row) {
+    const bool final = radius >= options.cutoff;
+    const int64_t k = options.max_neighbors;
+    const bool enough = static_cast<int64_t>(row.neighbors.size()) >= k;
+    row.share = 1.0;
+    if (k > 0 && !enough && !final) return false;
+    if (k > 0 || options.sort == Sort::distance) set_keys(n_ghosts, row.neighbors);
+    if (k > 0 && enough) {
+        const bool complete = options.shell ? cut_shell(k, options, radius, final, row)
+                                            : cut_canonical(k, radius, final, row.neighbors);
+        if (!complete) return false;
+    }
+    sort_row(options, row.neighbors);
+    return true;
+}
+
+}  // namespace cgfast

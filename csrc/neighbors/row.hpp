@@ -1,0 +1,39 @@
+// One row of a neighbour list: from candidates near one atom to its edges, in order, cut to the k nearest, with weights.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace cgfast {
+
+enum class Sort { source, distance };
+
+struct NeighborOptions {
+    double cutoff = 0;          // Å, inclusive
+    int64_t max_neighbors = 0;  // 0: all
+    bool shell = false;         // keep all that tie with the last of the k nearest, sharing its weight
+    double tolerance = 0;       // Å, what counts as a tie in a shell
+    bool pad_2018 = false;      // fill short rows as the 2018 code did
+    Sort sort = Sort::source;
+    int n_threads = 1;
+};
+
+struct Neighbor {
+    uint64_t key;  // distance rounded to 1e-6 Å, then ghost number: the canonical order
+    double distance;
+    int32_t ghost;
+};
+
+struct Row {
+    std::vector<Neighbor> neighbors;
+    double tied_from = 0;  // neighbours at least this far share the last places ...
+    double share = 1;      // ... with this weight each
+
+    double weight(const Neighbor& neighbor) const { return neighbor.distance >= tied_from ? share : 1.0; }
+};
+
+// Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, keys not yet set). Returns
+// false, with `row` unspecified, if a larger radius could change the answer; never when radius == cutoff.
+bool finish_row(const NeighborOptions& options, double radius, int64_t n_ghosts, Row& row);
+
+}  // namespace cgfast

@@ -1,0 +1,2 @@
+#define CGFAST_ISA avx2
+#include "scan.inl"

@@ -1,0 +1,2 @@
+#define CGFAST_ISA avx512
+#include "scan.inl"

@@ -1,0 +1,2 @@
+#define CGFAST_ISA baseline
+#include "scan.inl"
