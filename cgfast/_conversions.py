@@ -26,9 +26,7 @@ def _as_list(objects: Any, single: str, argument: str) -> list[Any]:  # noqa: AN
     raise ValueError(message)
 
 
-def _flat(
-    positions: list[Any], cells: list[Any], pbc: list[Any], numbers: list[Any], ids: Sequence[str] | None
-) -> Crystals:
+def _flat(positions: list[Any], cells: list[Any], pbc: list[Any], numbers: list[Any], ids: Sequence[str] | None) -> Crystals:
     counts = [len(z) for z in numbers]
     return Crystals.from_arrays(
         np.concatenate([np.empty((0, 3)), *positions]),
@@ -110,6 +108,5 @@ def to_ase(crystals: Crystals) -> list[Any]:
     """See `Crystals.to_ase`."""
     ase = require("ase", extra="ase")
     return [
-        ase.Atoms(numbers=one.atomic_numbers, positions=one.positions, cell=one.cell[0], pbc=one.pbc[0])
-        for one in crystals
+        ase.Atoms(numbers=one.atomic_numbers, positions=one.positions, cell=one.cell[0], pbc=one.pbc[0]) for one in crystals
     ]

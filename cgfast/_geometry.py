@@ -83,18 +83,14 @@ def _check_atoms(
     for atom in bad[::-1].tolist():
         b = _crystal_of(atom, graph_ptr)
         z = int(atomic_numbers[atom])
-        found[b] = (
-            f"atomic number of atom {atom - int(graph_ptr[b])} is {z}: expected 1 to {max_atomic_number}"
-        )
+        found[b] = f"atomic number of atom {atom - int(graph_ptr[b])} is {z}: expected 1 to {max_atomic_number}"
 
 
 def _numbers(values: NDArray[Any]) -> str:
     return "[" + ", ".join(f"{v:.6g}" for v in values) + "]"
 
 
-def _check_cells(
-    found: dict[int, str], cell: NDArray[np.float64], pbc: NDArray[np.bool_], counts: NDArray[np.int64]
-) -> None:
+def _check_cells(found: dict[int, str], cell: NDArray[np.float64], pbc: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
     full = cell
     open_cells = np.flatnonzero(~pbc.all(axis=1))
     finite = np.asarray((np.abs(cell) <= MAX_COORDINATE).all(axis=2))
@@ -106,9 +102,7 @@ def _check_cells(
     usable = np.asarray(finite.all(axis=1))
     for b in np.flatnonzero(~usable).tolist():
         k = int(np.flatnonzero(~finite[b])[0])
-        found.setdefault(
-            b, f"lattice vector {'abc'[k]} is {_numbers(cell[b, k])}: expected finite numbers below 1e8 Å"
-        )
+        found.setdefault(b, f"lattice vector {'abc'[k]} is {_numbers(cell[b, k])}: expected finite numbers below 1e8 Å")
     safe = full if usable.all() else np.where(usable[:, None, None], full, np.eye(3))
     a, b_, c = safe[:, 0], safe[:, 1], safe[:, 2]
     faces = np.stack([np.cross(b_, c), np.cross(c, a), np.cross(a, b_)], axis=1)
@@ -126,9 +120,7 @@ def _check_cells(
             found[b] = "the cell has no volume: its periodic lattice vectors are zero or depend on each other"
         elif thin[b].any():
             k = int(np.flatnonzero(thin[b])[0])
-            found[b] = (
-                f"the cell is {thickness[b, k]:.3g} Å thick along {'abc'[k]}: expected at least {MIN_THICKNESS} Å"
-            )
+            found[b] = f"the cell is {thickness[b, k]:.3g} Å thick along {'abc'[k]}: expected at least {MIN_THICKNESS} Å"
         else:
             each = volume[b] / counts[b]
             found[b] = f"{each:.3g} Å³ of cell an atom: expected at least {MIN_VOLUME_PER_ATOM} Å³"

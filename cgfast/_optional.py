@@ -8,21 +8,15 @@ from typing import Any
 __all__ = ["require"]
 
 
-def require(module: str, extra: str | None = None) -> Any:  # noqa: ANN401 - a module has no useful static
-type
+def require(module: str, extra: str | None = None) -> Any:  # noqa: ANN401 - a module has no useful static type
     """Import ``module`` and return it, or raise one sentence with the command that installs it.
 
-    Parameters
-    ----------
-    module
-        Dotted name, for example ``"pymatgen.core"``.
-    extra
-        The extra of cgfast that brings it, for example ``"pymatgen"``; None for a required dependency.
+    Args:
+        module: Dotted name, for example ``"pymatgen.core"``.
+        extra: The extra of cgfast that brings it, for example ``"pymatgen"``; None for a required dependency.
 
     Raises:
-    ------
-    ImportError
-        The package is not installed. (A package that is installed and breaks on import raises its own error.)
+        ImportError: The package is not installed. (A package that is installed and breaks on import raises its own error.)
     """
     try:
         return importlib.import_module(module)

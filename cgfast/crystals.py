@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from cgfast import _arrays
 from cgfast._geometry import complete_cell, find_problems
 
 if TYPE_CHECKING:
@@ -28,19 +29,12 @@ class Crystals:
     Make one with `from_arrays`, `from_pymatgen`, `from_ase`, `concatenate` or `cgfast.io.read`.
 
     Attributes:
-    ----------
-    positions
-        (N, 3) float64, Å, Cartesian; atoms may lie outside the cell.
-    cell
-        (B, 3, 3) float64, Å; rows are lattice vectors; rows of open axes are ignored.
-    pbc
-        (B, 3) bool, which axes are periodic.
-    atomic_numbers
-        (N,) int32.
-    graph_ptr
-        (B + 1,) int64; atoms of crystal b are ``graph_ptr[b]:graph_ptr[b + 1]``.
-    ids
-        (B,) of NumPy's fixed-width string type.
+        positions: (N, 3) float64, Å, Cartesian; atoms may lie outside the cell.
+        cell: (B, 3, 3) float64, Å; rows are lattice vectors; rows of open axes are ignored.
+        pbc: (B, 3) bool, which axes are periodic.
+        atomic_numbers: (N,) int32.
+        graph_ptr: (B + 1,) int64; atoms of crystal b are ``graph_ptr[b]:graph_ptr[b + 1]``.
+        ids: (B,) of NumPy's fixed-width string type.
     """
 
     positions: NDArray[np.float64]
@@ -65,50 +59,35 @@ class Crystals:
 
         Geometry is not judged here (`problems` does that), so one bad crystal never stops a batch.
 
-        Parameters
-        ----------
-        positions
-            (N, 3) numbers, Å, Cartesian.
-        cell
-            (B, 3, 3), or (3, 3) for one crystal, Å; None for open boundaries on all axes.
-        atomic_numbers
-            (N,) integers.
-        pbc
-            One bool, (3,) or (B, 3) bool. Default: True, or False when ``cell`` is None.
-        graph_ptr
-            (B + 1,) integers from 0 to N, never falling. Default: all atoms are one crystal.
-        ids
-            B strings. Default: "0", "1", ...
+        Args:
+            positions: (N, 3) numbers, Å, Cartesian.
+            cell: (B, 3, 3), or (3, 3) for one crystal, Å; None for open boundaries on all axes.
+            atomic_numbers: (N,) integers.
+            pbc: One bool, (3,) or (B, 3) bool. Default: True, or False when ``cell`` is None.
+            graph_ptr: (B + 1,) integers from 0 to N, never falling. Default: all atoms are one crystal.
+            ids: B strings. Default: "0", "1", ...
 
         Raises:
-        ------
-        ValueError
-            A wrong shape, type or length; the message names the argument, what came and what was expected.
+            ValueError: A wrong shape, type or length; the message names the argument, what came and what was expected.
         """
-        xyz = _floats("positions", positions, (None, 3))
+        xyz = _arrays.floats("positions", positions, (None, 3))
         n_atoms = len(xyz)
-        numbers = _integers("atomic_numbers", atomic_numbers, np.int32)
+        numbers = _arrays.integers("atomic_numbers", atomic_numbers, np.int32)
         if len(numbers) != n_atoms:
-            _refuse("atomic_numbers", f"length {len(numbers)}", f"{n_atoms}, one for each row of positions")
-        ptr = (
-            np.array([0, n_atoms], np.int64)
-            if graph_ptr is None
-            else _integers("graph_ptr", graph_ptr, np.int64)
-        )
+            _arrays.refuse("atomic_numbers", f"length {len(numbers)}", f"{n_atoms}, one for each row of positions")
+        ptr = np.array([0, n_atoms], np.int64) if graph_ptr is None else _arrays.integers("graph_ptr", graph_ptr, np.int64)
         if len(ptr) < 1 or ptr[0] != 0 or ptr[-1] != n_atoms or bool(np.any(ptr[1:] < ptr[:-1])):
-            _refuse(
-                "graph_ptr", _short(ptr), f"a sequence that starts at 0, never falls and ends at {n_atoms}"
-            )
+            _arrays.refuse("graph_ptr", _arrays.short(ptr), f"a sequence that starts at 0, never falls and ends at {n_atoms}")
         n_crystals = len(ptr) - 1
         if cell is None:
             vectors = np.zeros((n_crystals, 3, 3))
         else:
-            vectors = _array("cell", cell)
+            vectors = _arrays.any_array("cell", cell)
             if vectors.ndim == 2 and n_crystals == 1:
                 vectors = vectors[None]
-            vectors = _floats("cell", vectors, (n_crystals, 3, 3))
-        names = _ids(ids, n_crystals)
-        flags = _pbc((cell is not None) if pbc is None else pbc, n_crystals)
+            vectors = _arrays.floats("cell", vectors, (n_crystals, 3, 3))
+        names = _arrays.names(ids, n_crystals)
+        flags = _arrays.flags((cell is not None) if pbc is None else pbc, n_crystals)
         return cls(xyz, vectors, flags, numbers, ptr, names)
 
     @classmethod
@@ -116,9 +95,7 @@ class Crystals:
         """Crystals from one pymatgen ``Structure`` or a sequence of them; D and T become H.
 
         Raises:
-        ------
-        ValueError
-            A structure is disordered or holds something that is no element.
+            ValueError: A structure is disordered or holds something that is no element.
         """
         from cgfast import _conversions
 
@@ -129,9 +106,7 @@ class Crystals:
         """Crystals from one ASE ``Atoms`` or a sequence of them, with their pbc.
 
         Raises:
-        ------
-        ValueError
-            An entry is no ``Atoms``, or is disordered (ASE's ``info["occupancy"]``).
+            ValueError: An entry is no ``Atoms``, or is disordered (ASE's ``info["occupancy"]``).
         """
         from cgfast import _conversions
 
@@ -163,7 +138,7 @@ class Crystals:
             np.concatenate([p.cell for p in parts]),
             np.concatenate([p.pbc for p in parts]),
             np.concatenate([p.atomic_numbers for p in parts]),
-            _pointers(counts),
+            _arrays.pointers(counts),
             np.concatenate([p.ids for p in parts]),
         )
 
@@ -196,12 +171,12 @@ class Crystals:
         chosen = np.asarray(key)
         if chosen.dtype == np.bool_:
             if chosen.shape != (len(self),):
-                _refuse("mask", f"shape {chosen.shape}", f"({len(self)},), one flag a crystal")
+                _arrays.refuse("mask", f"shape {chosen.shape}", f"({len(self)},), one flag a crystal")
             return self._take(np.flatnonzero(chosen))
         if chosen.size == 0:
             return self._view(0, 0)
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            _refuse(
+            _arrays.refuse(
                 "index",
                 f"{chosen.dtype} of shape {chosen.shape}",
                 "an int, a slice, or a 1-D integer or bool array",
@@ -226,10 +201,8 @@ class Crystals:
 
     def _take(self, index: NDArray[np.int64]) -> Crystals:
         counts = np.diff(self.graph_ptr)[index]
-        pointers = _pointers(counts)
-        atoms = np.arange(pointers[-1], dtype=np.int64) + np.repeat(
-            self.graph_ptr[index] - pointers[:-1], counts
-        )
+        pointers = _arrays.pointers(counts)
+        atoms = np.arange(pointers[-1], dtype=np.int64) + np.repeat(self.graph_ptr[index] - pointers[:-1], counts)
         return Crystals(
             self.positions[atoms],
             self.cell[index],
@@ -264,9 +237,7 @@ class Crystals:
         Å on their periodic axes, densities no matter has (under 0.1 Å³ an atom), no atoms, and atomic numbers
         outside 1..``max_atomic_number``. Distances between atoms are not judged.
         """
-        return find_problems(
-            self.positions, self.cell, self.pbc, self.atomic_numbers, self.graph_ptr, max_atomic_number
-        )
+        return find_problems(self.positions, self.cell, self.pbc, self.atomic_numbers, self.graph_ptr, max_atomic_number)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write one ``.npy`` file an array into ``folder`` (made if need be); `load` reads them back."""
@@ -280,9 +251,7 @@ class Crystals:
         """Read what `save` wrote, memory-mapped and read-only unless ``mmap=False``.
 
         Raises:
-        ------
-        ValueError
-            A file is missing, is no NumPy array, or the arrays do not fit together.
+            ValueError: A file is missing, is no NumPy array, or the arrays do not fit together.
         """
         source = Path(folder)
         arrays: dict[str, Any] = {}
@@ -300,82 +269,4 @@ class Crystals:
         return cls.from_arrays(**arrays)
 
 
-def _refuse(argument: str, came: str, expected: str) -> None:
-    message = f"{argument} has {came}: expected {expected}"
-    raise ValueError(message)
-
-
-def _short(array: NDArray[Any]) -> str:
-    return "values " + np.array2string(array, threshold=6, edgeitems=3)
-
-
-def _floats(argument: str, value: ArrayLike, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
-    """``value`` as a C-contiguous float64 array of the given shape (None: any length)."""
-    array = _array(argument, value)
-    if array.size == 0 and array.ndim == 1 and shape[0] in (None, 0):
-        array = array.reshape((0, *[n or 0 for n in shape[1:]])).astype(np.float64)
-    if array.dtype.kind not in "fiu":
-        _refuse(argument, f"type {array.dtype}", "real numbers")
-    wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ")"
-    if array.ndim != len(shape) or any(
-        n is not None and n != m for n, m in zip(shape, array.shape, strict=True)
-    ):
-        _refuse(argument, f"shape {array.shape}", wanted)
-    return np.ascontiguousarray(array, dtype=np.float64)
-
-
-def _integers(argument: str, value: ArrayLike, dtype: type[np.int32 | np.int64]) -> NDArray[Any]:
-    array = _array(argument, value)
-    if array.size == 0 and array.dtype.kind == "f":
-        array = array.astype(np.int64)  # np.asarray([]) is float64
-    if array.ndim != 1:
-        _refuse(argument, f"shape {array.shape}", "one dimension")
-    if array.dtype.kind not in "iu":
-        _refuse(argument, f"type {array.dtype}", "integers")
-    limits = np.iinfo(dtype)
-    if array.size and (int(array.min()) < limits.min or int(array.max()) > limits.max):
-        _refuse(argument, _short(array), f"values that fit {np.dtype(dtype)}")
-    return np.ascontiguousarray(array, dtype=dtype)
-
-
-def _array(argument: str, value: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
-        message = f"{argument} cannot be made an array: {error}"
-        raise ValueError(message) from None
-
-
-def _pbc(value: ArrayLike | bool, n_crystals: int) -> NDArray[np.bool_]:
-    array = _array("pbc", value)
-    if array.dtype.kind not in "biu" and array.size:
-        _refuse("pbc", f"type {array.dtype}", "bool")
-    if array.shape not in {(), (3,), (n_crystals, 3)}:
-        _refuse("pbc", f"shape {array.shape}", f"one bool, (3,) or ({n_crystals}, 3)")
-    return np.ascontiguousarray(np.broadcast_to(array.astype(bool), (n_crystals, 3)))
-
-
-def _ids(ids: Sequence[str] | NDArray[np.str_] | None, n_crystals: int) -> NDArray[np.str_]:
-    if ids is None:
-        return np.arange(n_crystals).astype(np.str_)
-    if isinstance(ids, str):
-        _refuse("ids", "type str", f"a sequence of {n_crystals} strings")
-    names = (
-        ids
-        if isinstance(ids, np.ndarray) and ids.dtype.kind == "U"
-        else np.array([str(i) for i in ids], np.str_)
-    )
-    if names.shape != (n_crystals,):
-        _refuse("ids", f"shape {names.shape}", f"({n_crystals},), one id a crystal")
-    return names
-
-
-def _pointers(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    pointers = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=pointers[1:])
-    return pointers
-
-
-_EMPTY = Crystals.from_arrays(
-    np.empty((0, 3)), np.empty((0, 3, 3)), np.empty(0, np.int32), graph_ptr=[0], ids=[]
-)
+_EMPTY = Crystals.from_arrays(np.empty((0, 3)), np.empty((0, 3, 3)), np.empty(0, np.int32), graph_ptr=[0], ids=[])

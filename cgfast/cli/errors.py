@@ -41,9 +41,7 @@ def sentences() -> Iterator[None]:
             raise
         # ImportError: a package that is not installed; the message says how to install it.
         if isinstance(error, ValueError | OSError | ImportError):
-            raise _fail(f"error: {_one_line(error)}", BAD_INPUT) from None
-        text = (
-            f"unexpected error: {type(error).__name__}: {_one_line(error)} "
-            "(run again with CGFAST_DEBUG=1 for the traceback)"
-        )
+            text = f"error: {_one_line(error)}"
+            raise _fail(text, BAD_INPUT) from None
+        text = f"unexpected error: {type(error).__name__}: {_one_line(error)} (run again with CGFAST_DEBUG=1 for the traceback)"
         raise _fail(text, UNEXPECTED) from None

@@ -70,14 +70,10 @@ def _live(console: Console) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     # transient: the bar goes when the job is done, the account stays.
-    with Bar(
-        BarColumn(bar_width=None), TextColumn("{task.description}"), console=console, transient=True
-    ) as bar:
+    with Bar(BarColumn(bar_width=None), TextColumn("{task.description}"), console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def callback(progress: Progress) -> None:
-            bar.update(
-                task, completed=progress.rows, total=progress.n_rows, description=progress_line(progress)
-            )
+            bar.update(task, completed=progress.rows, total=progress.n_rows, description=progress_line(progress))
 
         yield callback

@@ -31,35 +31,19 @@ def neighbor_list(
 ) -> Any:  # noqa: ANN401 - one array, or a tuple of them
     """Find the pairs of atoms closer than a cutoff, as ``ase.neighborlist.neighbor_list`` does.
 
-    Parameters
-    ----------
-    quantities
-        What to return, any of ``"i"`` (first atom), ``"j"`` (second atom), ``"d"`` (distance, Å),
-        ``"D"`` (vector from i to j, Å), ``"S"`` (lattice shift of j), in any order.
-    a
-        An ``ase.Atoms`` of N atoms, any mixture of periodic and open axes; atoms may lie outside the cell.
-    cutoff
-        One number (Å); or a dictionary of cutoffs by pair of elements, such as
-        ``{("C", "H"): 1.3, (6, 6): 1.85}``, where pairs not named are no neighbours; or N radii, with which
-        atoms are neighbours when their spheres overlap.
-    self_interaction
-        Whether every atom is also its own neighbour, at distance zero.
-    max_nbins
-        Taken for the sake of the signature; the search here needs no such limit.
+    quantities: what to return, any of "i" (first atom), "j" (second atom), "d" (distance, Å), "D" (vector from i to j, Å)
+    and "S" (lattice shift of j), in any order. a: an ``ase.Atoms`` of N atoms, any mixture of periodic and open axes;
+    atoms may lie outside the cell. cutoff: one number (Å); or a dictionary of cutoffs by pair of elements, such as
+    ``{("C", "H"): 1.3, (6, 6): 1.85}``, where pairs not named are no neighbours; or N radii, with which atoms are
+    neighbours when their spheres overlap. self_interaction: whether every atom is its own neighbour at distance zero.
+    max_nbins: taken for the sake of the signature; the search here needs no such limit.
 
-    Returns
-    -------
-    array or tuple of arrays
-        One array per quantity, or the array itself if there is only one: ``i``, ``j`` (E,) int64,
-        ``d`` (E,) float64, ``D`` (E, 3) float64, ``S`` (E, 3) int64, with
-        ``D = positions[j] - positions[i] + S @ cell``. As in ASE a distance equal to the cutoff is too far.
-        Pairs come in (i, j, S) order, the same on every run; ASE promises the order of i only.
+    Returns a tuple with one array per quantity, or the array itself if there is only one: i, j (E,) int64, d (E,)
+    float64, D (E, 3) float64, S (E, 3) int64, with D = positions[j] - positions[i] + S @ cell. As in ASE a distance equal
+    to the cutoff is too far. Pairs come in (i, j, S) order, the same on every run; ASE promises the order of i only.
 
-    Raises
-    ------
-    ValueError
-        An unknown quantity or chemical symbol, a cutoff that is not a number or has the wrong length,
-        positions or a cell that are not finite, a periodic axis without a lattice vector (ASE assumes 1 Å).
+    Raises ValueError for an unknown quantity or chemical symbol, a cutoff that is not a number or has the wrong length,
+    positions or a cell that are not finite, and a periodic axis without a lattice vector (ASE assumes 1 Å there).
     """
     unknown = sorted(set(quantities) - set(QUANTITIES))
     if unknown:

@@ -26,42 +26,30 @@ def read(
 ) -> Reader:
     """Open structures for streaming; memory stays flat whatever their number.
 
-    Parameters
-    ----------
-    source
-        A path or glob pattern, or a sequence of them: a CIF file, a folder or zip of CIFs (folders are
-        searched recursively, in sorted order), a folder with ``id_prop.csv`` and ``ID.cif`` (the 2018
-        layout), a Parquet file or a folder of them. A folder is recognised by its content.
-    format
-        "cif", "parquet" or "cgcnn" (the 2018 layout) instead of telling by name and content.
-    columns
-        Parquet only: other names for ``id``, ``lattice_vectors``, ``cartesian_site_positions``,
-        ``species_at_sites``, ``dimension_types``, for example ``{"id": "material_id"}``. Without an ``id``
-        column, ``immutable_id`` serves; without either, the row number.
-    keep
-        Columns to carry into ``StructureBatch.columns``: any of a Parquet table; ``target``, ``target_1``,
-        ... of the 2018 layout.
-    batch_rows
-        Every batch covers exactly so many consecutive rows of input, except the last.
-    on_disorder
-        What to do with a CIF whose sites are partly occupied: "skip" makes it a failure, "error" raises,
-        "majority" keeps the most common species of each site (the lighter at a tie) and drops sites less than
-        half occupied.
-    time_limit
-        Seconds that pymatgen may take for a CIF that gemmi refuses.
+    Args:
+        source: A path or glob pattern, or a sequence of them: a CIF file, a folder or zip of CIFs (folders are
+            searched recursively, in sorted order), a folder with ``id_prop.csv`` and ``ID.cif`` (the 2018
+            layout), a Parquet file or a folder of them. A folder is recognised by its content.
+        format: "cif", "parquet" or "cgcnn" (the 2018 layout) instead of telling by name and content.
+        columns: Parquet only: other names for ``id``, ``lattice_vectors``, ``cartesian_site_positions``,
+            ``species_at_sites``, ``dimension_types``, for example ``{"id": "material_id"}``. Without an ``id``
+            column, ``immutable_id`` serves; without either, the row number.
+        keep: Columns to carry into ``StructureBatch.columns``: any of a Parquet table; ``target``, ``target_1``,
+            ... of the 2018 layout.
+        batch_rows: Every batch covers exactly so many consecutive rows of input, except the last.
+        on_disorder: What to do with a CIF whose sites are partly occupied: "skip" makes it a failure, "error" raises,
+            "majority" keeps the most common species of each site (the lighter at a tie) and drops sites less than
+            half occupied.
+        time_limit: Seconds that pymatgen may take for a CIF that gemmi refuses.
 
-    Returns
-    -------
-    Reader
-        Iterable of `Crystals`; its ``batches()`` also tell input rows and failures, which together are all
-        rows.
+    Returns:
+        Reader: Iterable of `Crystals`; its ``batches()`` also tell input rows and failures, which together are all
+            rows.
 
-    Raises
-    ------
-    ValueError
-        The source is missing, empty, no such format, or lacks a column; or an argument is out of range. While
-        reading: a Parquet file is damaged, or ``on_disorder="error"`` met disorder. Every other flaw of a row is a
-        `Failure`.
+    Raises:
+        ValueError: The source is missing, empty, no such format, or lacks a column; or an argument is out of range. While
+            reading: a Parquet file is damaged, or ``on_disorder="error"`` met disorder. Every other flaw of a row is a
+            `Failure`.
     """
     return Reader(
         source,

@@ -25,14 +25,14 @@ class Decoded(NamedTuple):
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether an Arrow type is a list, large_list or fixed_size_list."""
-    import pyarrow.types as t  # noqa: PLC0415
+    import pyarrow.types as t
 
     return bool(t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind))
 
 
 def _unnest(array: Any) -> tuple[NDArray[np.int64], Any]:  # noqa: ANN401 - any Arrow list array
     """Length of each list (-1 where it is null) and the items of all of them."""
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow.compute as pc
 
     lengths = pc.list_value_length(array)
     if lengths.null_count:
@@ -84,7 +84,7 @@ def species(array: Any, name: str) -> Decoded:  # noqa: ANN401
 
     Reported: null rows, null symbols, symbols that are no element.
     """
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     counts, items = _unnest(array)
     if pa.types.is_null(items.type):

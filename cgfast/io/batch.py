@@ -45,10 +45,7 @@ def drop_problems(batch: StructureBatch) -> StructureBatch:
         return batch
     good = np.ones(len(batch.crystals), dtype=bool)
     good[list(problems)] = False
-    failures = [
-        Failure(str(batch.crystals.ids[b]), int(batch.rows[b]), "read", reason)
-        for b, reason in problems.items()
-    ]
+    failures = [Failure(str(batch.crystals.ids[b]), int(batch.rows[b]), "read", reason) for b, reason in problems.items()]
     return StructureBatch(
         batch.crystals[good],
         batch.rows[good],
@@ -64,7 +61,7 @@ def _join(parts: list[StructureBatch]) -> StructureBatch:
     columns = None
     tables = [part.columns for part in parts if part.columns is not None]
     if tables:
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         columns = pa.concat_tables(tables)
     return StructureBatch(
@@ -84,9 +81,7 @@ def _split(batch: StructureBatch, first_row: int, n: int) -> tuple[StructureBatc
     late = [failure for failure in batch.failures if failure.row >= row]
     table = batch.columns
     return (
-        StructureBatch(
-            batch.crystals[:k], batch.rows[:k], early, n, None if table is None else table.slice(0, k)
-        ),
+        StructureBatch(batch.crystals[:k], batch.rows[:k], early, n, None if table is None else table.slice(0, k)),
         StructureBatch(
             batch.crystals[k:],
             batch.rows[k:],

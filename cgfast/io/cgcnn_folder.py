@@ -80,7 +80,7 @@ class CgcnnFolder:
         return self._table().schema
 
     def _table(self) -> pa.Table:
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         return pa.table({name: _typed(self._columns[name]) for name in self.keep})
 
@@ -149,11 +149,9 @@ def _is_number(text: str) -> bool:
 
 
 def _typed(values: list[str]) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     if all(_is_number(value) for value in values if value):
         numbers = [float(value) if value else math.nan for value in values]
-        return pa.array(
-            [x if value else None for x, value in zip(numbers, values, strict=True)], pa.float64()
-        )
+        return pa.array([x if value else None for x, value in zip(numbers, values, strict=True)], pa.float64())
     return pa.array([value or None for value in values], pa.string())

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cgfast import elements
-from cgfast.io import cif_symmetry
+from cgfast.io import cif_symmetry, cif_values
+from cgfast.io.cif_values import Refused, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from numpy.typing import NDArray
 
 __all__ = ["MAX_BYTES", "Block", "Refused", "Structure", "Unusable", "finish", "parse"]
@@ -43,20 +42,6 @@ _NAME_TAGS = (
     "_symmetry.space_group_name_H-M",
 )
 _NUMBER_TAGS = ("_space_group_IT_number", "_symmetry_Int_Tables_number", "_space_group.IT_number")
-# 0.3333 and 0.6667 mean 1/3 and 2/3: to the precision they are written with, and only from four digits on.
-_THIRDS = re.compile(r"([+-]?)(\d*)\.(?:(3{4,})|(?:6{4,}|6{3,}7))(?:\(\d*\)?)?", re.ASCII)
-
-
-class Refused(Exception):  # noqa: N818 - not an error of the user's: it sends the file to the fallback
-    """The fast reader cannot make sense of the text; another reader might."""
-
-
-class Unusable(Exception):  # noqa: N818 - becomes a failure row
-    """The text is understood, and gives no crystal."""
-
-    def __init__(self, reason: str, *, disorder: bool = False) -> None:
-        super().__init__(reason)
-        self.disorder = disorder
 
 
 class Structure(NamedTuple):
@@ -81,11 +66,9 @@ class Block:
 def finish(block: Block, on_disorder: str) -> Structure:
     """Settle what stands at each site and put the atoms in order.
 
-    Raises
-    ------
-    Unusable
-        A site is disordered (unless ``on_disorder`` is "majority"), holds more than one atom, or no site is
-        left.
+    Raises:
+        Unusable: A site is disordered (unless ``on_disorder`` is "majority"), holds more than one atom, or no site is
+            left.
     """
     settled = np.array(
         [_settle(label, what, on_disorder) for label, what in zip(block.labels, block.contents, strict=True)],
@@ -96,9 +79,7 @@ def finish(block: Block, on_disorder: str) -> Structure:
     if not present.size:
         reason = "no atoms are left: no site is occupied"
         raise Unusable(reason)
-    kinds = sorted(
-        set(numbers[present].tolist()), key=lambda z: (elements.ELECTRONEGATIVITY[z], elements.SYMBOLS[z])
-    )
+    kinds = sorted(set(numbers[present].tolist()), key=lambda z: (elements.ELECTRONEGATIVITY[z], elements.SYMBOLS[z]))
     rank = np.zeros(elements.MAX_ATOMIC_NUMBER + 1, dtype=np.int64)
     rank[kinds] = np.arange(len(kinds))
     order = present[np.argsort(rank[numbers[present]], kind="stable")]
@@ -126,14 +107,11 @@ def _settle(label: str, what: dict[int, float], on_disorder: str) -> int:
 def parse(data: bytes) -> list[tuple[str, Block | Refused | Unusable, str]]:
     """Every data block with atoms: its name, what it holds or why not, and (only if refused) its text.
 
-    Raises
-    ------
-    Refused
-        The file's syntax is broken.
-    Unusable
-        The file is empty, too large, or has no block with atoms.
+    Raises:
+        Refused: The file's syntax is broken.
+        Unusable: The file is empty, too large, or has no block with atoms.
     """
-    import gemmi  # noqa: PLC0415
+    import gemmi
 
     if not data.strip():
         reason = "the file is empty"
@@ -168,49 +146,12 @@ def parse(data: bytes) -> list[tuple[str, Block | Refused | Unusable, str]]:
 
 
 def _has_atoms(block: Any) -> bool:  # noqa: ANN401 - gemmi's objects
-    return len(_values(block, "_atom_site_fract_x", "_atom_site.fract_x")) > 0
-
-
-def _values(block: Any, *tags: str) -> list[str]:  # noqa: ANN401
-    """Values of the first tag that is there, as written (quotes and all)."""
-    for tag in tags:
-        values = list(block.find_values(tag))
-        if values:
-            return values
-    return []
-
-
-def _one(block: Any, tags: Sequence[str]) -> str:  # noqa: ANN401
-    """First known value of the tags as text; "" if there is none."""
-    import gemmi  # noqa: PLC0415
-
-    for tag in tags:
-        text = gemmi.cif.as_string(block.find_value(tag) or "?").strip()
-        if text:
-            return str(text)
-    return ""
-
-
-def _number(text: str) -> float:
-    """A CIF number, with or without its uncertainty in brackets; NaN if it is none."""
-    try:
-        return math.nan if "_" in text else float(text.partition("(")[0].strip("'\""))
-    except ValueError:
-        return math.nan
-
-
-def _coordinate(text: str) -> float:
-    match = _THIRDS.fullmatch(text)
-    if match:
-        sign, whole, third = match.group(1), match.group(2), match.group(3)
-        value = int(whole or 0) + (1 if third else 2) / 3
-        return -value if sign == "-" else value
-    return _number(text)
+    return len(cif_values.values(block, "_atom_site_fract_x", "_atom_site.fract_x")) > 0
 
 
 def _cell(block: Any) -> NDArray[np.float64]:  # noqa: ANN401
     names = [f"length_{k}" for k in "abc"] + [f"angle_{k}" for k in ("alpha", "beta", "gamma")]
-    values = [_number(_one(block, (f"_cell_{name}", f"_cell.{name}")) or "?") for name in names]
+    values = [cif_values.number(cif_values.first_text(block, (f"_cell_{name}", f"_cell.{name}")) or "?") for name in names]
     missing = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
     if missing:
         reason = f"no number for _cell_{', _cell_'.join(missing)}"
@@ -223,9 +164,9 @@ def _cell(block: Any) -> NDArray[np.float64]:  # noqa: ANN401
 
 def _operations(block: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: ANN401
     """Symmetry operations: those in the file, else those of its space group, else the identity."""
-    import gemmi  # noqa: PLC0415
+    import gemmi
 
-    listed = [gemmi.cif.as_string(v) for v in _values(block, *_OPERATION_TAGS)]
+    listed = [gemmi.cif.as_string(v) for v in cif_values.values(block, *_OPERATION_TAGS)]
     listed = [text for text in listed if text]
     if len(listed) > MAX_OPERATIONS:
         reason = f"{len(listed)} symmetry operations: expected at most {MAX_OPERATIONS}"
@@ -239,9 +180,9 @@ def _operations(block: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]: 
 
 
 def _group_operations(block: Any) -> list[str]:  # noqa: ANN401
-    import gemmi  # noqa: PLC0415
+    import gemmi
 
-    hall, name, number = (_one(block, tags) for tags in (_HALL_TAGS, _NAME_TAGS, _NUMBER_TAGS))
+    hall, name, number = (cif_values.first_text(block, tags) for tags in (_HALL_TAGS, _NAME_TAGS, _NUMBER_TAGS))
     if hall:
         try:
             return [op.triplet() for op in gemmi.symops_from_hall(hall)]
@@ -249,7 +190,9 @@ def _group_operations(block: Any) -> list[str]:  # noqa: ANN401
             pass  # the Hermann-Mauguin name may still be right
     group = None
     if name:
-        alpha, gamma = (_number(_one(block, (f"_cell_angle_{k}",)) or "?") for k in ("alpha", "gamma"))
+        alpha, gamma = (
+            cif_values.number(cif_values.first_text(block, (f"_cell_angle_{k}",)) or "?") for k in ("alpha", "gamma")
+        )
         if math.isfinite(alpha) and math.isfinite(gamma):  # they tell hexagonal from rhombohedral axes
             group = gemmi.find_spacegroup_by_name(name, alpha, gamma)
         else:
@@ -261,7 +204,7 @@ def _group_operations(block: Any) -> list[str]:  # noqa: ANN401
     if hall or name or number:
         reason = f"no symmetry operations, and the space group {hall or name or number!r} is not known"
         raise Refused(reason)
-    if _values(block, "_space_group_symop_magn_operation.xyz", "_space_group_symop_magn_operation_xyz"):
+    if cif_values.values(block, "_space_group_symop_magn_operation.xyz", "_space_group_symop_magn_operation_xyz"):
         reason = "only magnetic symmetry operations"
         raise Refused(reason)
     return ["x,y,z"]
@@ -285,14 +228,14 @@ def _block(block: Any) -> Block:  # noqa: ANN401
 
 def _sites(block: Any) -> tuple[list[str], list[int], list[float], NDArray[np.float64]]:  # noqa: ANN401
     """Label, atomic number, occupancy and fractional coordinates of the listed sites, without dummies."""
-    import gemmi  # noqa: PLC0415
+    import gemmi
 
-    columns = [_values(block, f"_atom_site_fract_{k}", f"_atom_site.fract_{k}") for k in "xyz"]
+    columns = [cif_values.values(block, f"_atom_site_fract_{k}", f"_atom_site.fract_{k}") for k in "xyz"]
     n = len(columns[0])
-    labels = _texts(_values(block, "_atom_site_label", "_atom_site.label"))
-    symbols = _texts(_values(block, "_atom_site_type_symbol", "_atom_site.type_symbol"))
-    given = _values(block, "_atom_site_occupancy", "_atom_site.occupancy")
-    flags = _values(block, "_atom_site_calc_flag", "_atom_site.calc_flag")
+    labels = cif_values.texts(cif_values.values(block, "_atom_site_label", "_atom_site.label"))
+    symbols = cif_values.texts(cif_values.values(block, "_atom_site_type_symbol", "_atom_site.type_symbol"))
+    given = cif_values.values(block, "_atom_site_occupancy", "_atom_site.occupancy")
+    flags = cif_values.values(block, "_atom_site_calc_flag", "_atom_site.calc_flag")
     lengths = {len(c) for c in (*columns, labels, symbols, given, flags) if c}
     if lengths != {n} or not all(columns):
         reason = "the columns of atom sites differ in length"
@@ -305,14 +248,14 @@ def _sites(block: Any) -> tuple[list[str], list[int], list[float], NDArray[np.fl
     keep = [k for k in range(n) if not flags or flags[k].lower() != "dum"]
     numbers, occupancies, fractional = [], [], []
     for k in keep:
-        numbers.append(_element(symbols[k]))
-        occupancy = 1.0 if not given or gemmi.cif.is_null(given[k]) else _number(given[k])
+        numbers.append(cif_values.element(symbols[k]))
+        occupancy = 1.0 if not given or gemmi.cif.is_null(given[k]) else cif_values.number(given[k])
         if not 0 <= occupancy < math.inf:
             reason = f"site {labels[k]} has the occupancy {given[k][:40]}: expected a number from 0 to 1"
             raise Unusable(reason)
         occupancies.append(occupancy)
         written = [column[k] for column in columns]
-        at = [_coordinate(text) for text in written]
+        at = [cif_values.coordinate(text) for text in written]
         if not all(math.isfinite(x) and abs(x) < 1e6 for x in at):
             reason = f"site {labels[k]} has the coordinates {' '.join(written)[:80]}: expected three numbers"
             raise Unusable(reason)
@@ -323,32 +266,3 @@ def _sites(block: Any) -> tuple[list[str], list[int], list[float], NDArray[np.fl
         occupancies,
         np.array(fractional, dtype=np.float64).reshape(-1, 3),
     )
-
-
-def _texts(values: Iterable[str]) -> list[str]:
-    import gemmi  # noqa: PLC0415
-
-    return [gemmi.cif.as_string(value).strip() for value in values]
-
-
-def _element(text: str) -> int:
-    """Element of a type symbol or site label: "Fe3+", "FE1", "O2-", "Ow", "D1"."""
-    number = elements.atomic_number(text)
-    if number:
-        return number
-    if " + " in text:
-        reason = f"several species in one symbol: {text[:40]!r}"
-        raise Refused(reason)  # the Pauling file's way to write disorder
-    letters = re.match(r"[A-Za-z]+", text)
-    word = letters.group() if letters else ""
-    special = {"Hw": 1, "Ow": 8, "HW": 1, "OW": 8}.get(word[:2], 0)
-    if special:
-        return special
-    several = re.match(r"O-?H|[Ww]at|NO3|NH\d", text)  # a group of atoms at one site
-    number = (
-        0 if several else elements.atomic_number(word[:2].title()) or elements.atomic_number(word[:1].upper())
-    )
-    if not number:
-        reason = f"{text[:40]!r} is no element" + (" but a group of atoms" if several else "")
-        raise Unusable(reason)
-    return number

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
@@ -34,12 +34,10 @@ class Fallback:
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._unavailable = ""
 
-    def __enter__(self) -> Fallback:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -58,10 +56,8 @@ class Fallback:
     def read(self, data: bytes) -> list[Block]:
         """Structures that pymatgen finds in CIF text.
 
-        Raises
-        ------
-        Unusable
-            It finds none, is not installed, takes longer than the time limit, or dies.
+        Raises:
+            Unusable: It finds none, is not installed, takes longer than the time limit, or dies.
         """
         process = self._running()
         try:
@@ -85,11 +81,11 @@ class Fallback:
         self.close()
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+        self._process = subprocess.Popen(
             [
                 sys.executable,
-                "-P",
-                "-m",  # -P: nothing in the working directory may pass for a module
+                "-P",  # nothing in the working directory may pass for a module
+                "-m",
                 "cgfast.io.cif_worker",
             ],
             stdin=subprocess.PIPE,
@@ -99,9 +95,7 @@ class Fallback:
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         self._answers = queue.Queue()
-        threading.Thread(
-            target=_listen, args=(_pipe(self._process.stdout), self._answers), daemon=True
-        ).start()
+        threading.Thread(target=_listen, args=(_pipe(self._process.stdout), self._answers), daemon=True).start()
         if not self._wait(_START_LIMIT, "pymatgen's process did not start").get("ready"):
             self.close()
             self._unavailable = _NO_PYMATGEN

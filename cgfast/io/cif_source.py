@@ -41,15 +41,11 @@ class Row(NamedTuple):
     reason: str = ""
 
 
-def read_rows(
-    entry: Entry, stem: str, fallback: Fallback, on_disorder: str, *, single: bool = False
-) -> list[Row]:
+def read_rows(entry: Entry, stem: str, fallback: Fallback, on_disorder: str, *, single: bool = False) -> list[Row]:
     """The rows of one CIF, at least one: a row for each data block with atoms (``single``: only the first).
 
-    Raises
-    ------
-    ValueError
-        A site is disordered and ``on_disorder`` is "error".
+    Raises:
+        ValueError: A site is disordered and ``on_disorder`` is "error".
     """
     try:
         data = entry.read(cif.MAX_BYTES + 1)
@@ -144,9 +140,7 @@ def batches_of(
 
 def _batch(rows: list[Row], start: int, columns: Callable[[list[int]], pa.Table] | None) -> StructureBatch:
     good = [(start + k, row.id, row.structure) for k, row in enumerate(rows) if row.structure is not None]
-    failures = [
-        Failure(row.id, start + k, "read", row.reason) for k, row in enumerate(rows) if row.structure is None
-    ]
+    failures = [Failure(row.id, start + k, "read", row.reason) for k, row in enumerate(rows) if row.structure is None]
     counts = [len(s.numbers) for _, _, s in good]
     crystals = Crystals.from_arrays(
         np.concatenate([np.empty((0, 3)), *(s.positions for _, _, s in good)]),
@@ -164,9 +158,7 @@ def _batch(rows: list[Row], start: int, columns: Callable[[list[int]], pa.Table]
 class CifSource:
     """CIF files of a folder, glob or zip, each read when its turn comes."""
 
-    def __init__(
-        self, entries: Sequence[Entry], ids: Sequence[str], on_disorder: str, time_limit: float
-    ) -> None:
+    def __init__(self, entries: Sequence[Entry], ids: Sequence[str], on_disorder: str, time_limit: float) -> None:
         self.format = "cif"
         self.entries = list(entries)
         self.ids = list(ids)

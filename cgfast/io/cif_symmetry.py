@@ -33,10 +33,8 @@ def cell_from_parameters(lengths: Sequence[float], angles: Sequence[float]) -> N
     This is the orientation of pymatgen's ``Lattice.from_parameters``, computed in the same order of
     operations.
 
-    Raises
-    ------
-    ValueError
-        A length or angle is out of range, or the three angles do not close a cell.
+    Raises:
+        ValueError: A length or angle is out of range, or the three angles do not close a cell.
     """
     for name, value in zip(("a", "b", "c", "alpha", "beta", "gamma"), (*lengths, *angles), strict=True):
         is_length = len(name) == 1
@@ -66,10 +64,8 @@ def cell_from_parameters(lengths: Sequence[float], angles: Sequence[float]) -> N
 def parse_operation(text: str) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]:
     """Rotation (3 rows) and translation of a symmetry operation such as ``"-y, x-y, z+1/3"``.
 
-    Raises
-    ------
-    ValueError
-        The text is no operation, or its rotation does not keep the volume.
+    Raises:
+        ValueError: The text is no operation, or its rotation does not keep the volume.
     """
     parts = re.sub(r"\s", "", text).lower().split(",")
     rows, shifts = [], []

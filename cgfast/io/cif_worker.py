@@ -20,7 +20,7 @@ _MEMORY = 4 << 30  # bytes of address space: a hostile file must not take the ma
 
 
 def _structures(text: str) -> list[dict[str, Any]]:
-    from pymatgen.io.cif import CifParser  # noqa: PLC0415
+    from pymatgen.io.cif import CifParser
 
     parser: Any = CifParser.from_str(text, occupancy_tolerance=1.05, check_cif=False)
     found = parser.parse_structures(primitive=False, on_error="ignore")
@@ -34,9 +34,7 @@ def _structures(text: str) -> list[dict[str, Any]]:
             "cell": structure.lattice.matrix.tolist(),
             "fractional": structure.frac_coords.tolist(),
             "labels": [site.label for site in structure],
-            "contents": [
-                [[int(getattr(e, "Z", 0)), float(x)] for e, x in site.species.items()] for site in structure
-            ],
+            "contents": [[[int(getattr(e, "Z", 0)), float(x)] for e, x in site.species.items()] for site in structure],
         }
         for structure in found
     ]
@@ -69,11 +67,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anyone prints must not mix with the answers
     with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource  # noqa: PLC0415 - not on Windows
+        import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     try:
-        import pymatgen.io.cif  # noqa: F401, PLC0415
+        import pymatgen.io.cif  # noqa: F401
     except ImportError as error:
         _write(answers, {"ready": False, "error": str(error)})
         return

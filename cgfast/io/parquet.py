@@ -59,7 +59,7 @@ class ParquetSource:
 
     def kept_schema(self) -> pa.Schema:
         """Types of the kept columns over all files."""
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         kept = [pa.schema([schema.field(name) for name in self.keep]) for schema in self.schemas]
         try:
@@ -77,8 +77,8 @@ class ParquetSource:
         return found
 
     def _open(self, path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
         try:
             # pre_buffer would hold all row groups of the file in memory at once; a mapped file that another
@@ -91,11 +91,9 @@ class ParquetSource:
             raise ValueError(message) from None
 
     def _check(self, path: Path, schema: Any) -> None:  # noqa: ANN401
-        import pyarrow.types as t  # noqa: PLC0415
+        import pyarrow.types as t
 
-        needed = [
-            self.names[name] for name in COLUMNS if name in _REQUIRED or name in self._overridden
-        ] + self.keep
+        needed = [self.names[name] for name in COLUMNS if name in _REQUIRED or name in self._overridden] + self.keep
         missing = sorted({name for name in needed if name not in schema.names})
         if missing:
             message = (
@@ -127,7 +125,7 @@ class ParquetSource:
 
     def pieces(self, batch_rows: int) -> Iterator[StructureBatch]:
         """All rows in order, at most ``batch_rows`` at a time."""
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         kept = self.kept_schema() if self.keep else None
         row = 0
@@ -156,7 +154,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _is_number(kind: Any) -> bool:  # noqa: ANN401
-    import pyarrow.types as t  # noqa: PLC0415
+    import pyarrow.types as t
 
     return bool(t.is_floating(kind) or t.is_integer(kind) or t.is_null(kind))
 
@@ -167,8 +165,7 @@ def _column(table: Any, name: str) -> Any:  # noqa: ANN401
     return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
 
 
-def _ids(table: Any, name: str | None, first_row: int) -> tuple[NDArray[np.str_], dict[int, str]]:  # noqa:
-ANN401
+def _ids(table: Any, name: str | None, first_row: int) -> tuple[NDArray[np.str_], dict[int, str]]:  # noqa: ANN401
     """Ids as text; the row number where there is none; rows whose id is too long."""
     if name is None:
         return np.arange(first_row, first_row + table.num_rows).astype(np.str_), {}
@@ -191,9 +188,7 @@ def _decode(table: Any, names: dict[str, str], first_row: int, kept: Any) -> Str
     cells, sites, kinds, flags = _read_columns(table, names)
     for column in (flags, kinds, sites, cells):
         bad |= column.bad if column is not None else {}
-    for k in np.flatnonzero(
-        (sites.counts != kinds.counts) & (sites.counts >= 0) & (kinds.counts >= 0)
-    ).tolist():
+    for k in np.flatnonzero((sites.counts != kinds.counts) & (sites.counts >= 0) & (kinds.counts >= 0)).tolist():
         bad.setdefault(
             k,
             f"{names['species_at_sites']} holds {kinds.counts[k]} symbols and {names['cartesian_site_positions']} "

@@ -69,10 +69,8 @@ class ZipEntry:
 def zip_entries(path: Path) -> list[ZipEntry]:
     """The CIFs in a zip, sorted by name.
 
-    Raises
-    ------
-    ValueError
-        The file is no zip, or holds no CIF.
+    Raises:
+        ValueError: The file is no zip, or holds no CIF.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -87,15 +85,11 @@ def zip_entries(path: Path) -> list[ZipEntry]:
     return [ZipEntry(archive, name) for name in cifs]
 
 
-def find(
-    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], format: str | None
-) -> list[Found]:  # noqa: A002
+def find(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], format: str | None) -> list[Found]:  # noqa: A002
     """What a source names, in order; neighbours of one format are joined.
 
-    Raises
-    ------
-    ValueError
-        Nothing is there, or it is nothing that can be read.
+    Raises:
+        ValueError: Nothing is there, or it is nothing that can be read.
     """
     if format is not None and format not in FORMATS:
         message = f"format is {format!r}: expected one of {', '.join(FORMATS)}, or None to tell by content"
@@ -105,10 +99,8 @@ def find(
     elif isinstance(source, Iterable):
         places = list(source)
     else:
-        message = (
-            f"source is a {type(source).__name__}: expected a path, a glob pattern, or a sequence of them"
-        )
-        raise ValueError(message)
+        message = f"source is a {type(source).__name__}: expected a path, a glob pattern, or a sequence of them"
+        raise ValueError(message)  # noqa: TRY004 - bad input is a ValueError throughout
     if not places:
         message = "source is an empty sequence: expected at least one path"
         raise ValueError(message)
@@ -116,12 +108,7 @@ def find(
     for place in places:
         for one in _find_one(place, format):
             last = found[-1] if found else None
-            if (
-                last
-                and one.format == last.format
-                and one.format in {"parquet", "cif"}
-                and one.root == last.root
-            ):
+            if last and one.format == last.format and one.format in {"parquet", "cif"} and one.root == last.root:
                 found[-1] = last._replace(paths=[*last.paths, *one.paths])
             else:
                 found.append(one)
@@ -131,7 +118,7 @@ def find(
 def _find_one(place: str | os.PathLike[str], wanted: str | None) -> list[Found]:
     if not isinstance(place, str | os.PathLike):
         message = f"source holds a {type(place).__name__}: expected paths or glob patterns"
-        raise ValueError(message)
+        raise ValueError(message)  # noqa: TRY004 - bad input is a ValueError throughout
     path = Path(place)
     try:
         exists = path.exists()
@@ -142,7 +129,7 @@ def _find_one(place: str | os.PathLike[str], wanted: str | None) -> list[Found]:
         return [_folder(path, wanted) if path.is_dir() else _file(path, wanted)]
     text = os.fspath(place)
     if isinstance(text, str) and glob.has_magic(text):
-        matches = sorted(Path(name) for name in glob.glob(text, recursive=True))
+        matches = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if matches:
             return [_folder(match, wanted) if match.is_dir() else _file(match, wanted) for match in matches]
         message = f"nothing matches the pattern {text!r}"
@@ -197,8 +184,8 @@ def _folder(path: Path, wanted: str | None) -> Found:
     for folder, inner, names in os.walk(path, onerror=unreadable):
         inner[:] = [name for name in inner if not _hidden([name])]
         for name in names:
-            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million names is
-            slow if not _hidden([name]) and suffix in {*_PARQUET, ".cif"}:
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million names is slow
+            if not _hidden([name]) and suffix in {*_PARQUET, ".cif"}:
                 (cifs if suffix == ".cif" else parquet).append(Path(folder, name))
     if wanted is None and parquet and cifs:
         message = f"{path} holds {len(parquet)} Parquet and {len(cifs)} CIF files: say format='parquet' or format='cif'"

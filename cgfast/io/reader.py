@@ -63,7 +63,7 @@ class Reader:
             raise ValueError(message)
         if isinstance(keep, str):
             message = f"keep is the string {keep!r}: expected a sequence of column names"
-            raise ValueError(message)
+            raise ValueError(message)  # noqa: TRY004 - bad input is a ValueError throughout
         self.batch_rows = int(batch_rows)
         self.keep = tuple(dict.fromkeys(keep))
         self._on_disorder = on_disorder
@@ -81,9 +81,7 @@ class Reader:
         if found.format == "parquet":
             return ParquetSource(found.paths, self._columns, self.keep)
         if self._columns:
-            message = (
-                f"columns is given, but {found.paths[0]} is no Parquet table: expected it only for Parquet"
-            )
+            message = f"columns is given, but {found.paths[0]} is no Parquet table: expected it only for Parquet"
             raise ValueError(message)
         if found.format == "cgcnn":
             return CgcnnFolder(found.paths[0], self._on_disorder, self._time_limit, self.keep)
@@ -92,15 +90,13 @@ class Reader:
             raise ValueError(message)
         if found.format == "zip":
             entries = zip_entries(found.paths[0])
-            return CifSource(
-                entries, unique_ids([e.member for e in entries]), self._on_disorder, self._time_limit
-            )
+            return CifSource(entries, unique_ids([e.member for e in entries]), self._on_disorder, self._time_limit)
         names = [str(p.relative_to(found.root) if found.root else p) for p in found.paths]
         files = [FileEntry(path) for path in found.paths]
         return CifSource(files, unique_ids(names), self._on_disorder, self._time_limit)
 
     def _kept_schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         schemas = [s.kept_schema() for s in self._sources if isinstance(s, ParquetSource | CgcnnFolder)]
         try:

@@ -112,7 +112,5 @@ def available_models() -> list[ModelInfo]:
     for name, (target, data, error) in _TABLE_2018.items():
         here = folder is not None and (folder / "pretrained_models" / f"{name}.pth.tar").is_file()
         task = "regression" if target.classes is None else "classification"
-        models.append(
-            ModelInfo(name, target.property, target.unit, task, data, error, here, "" if here else PRETRAINED_HINT)
-        )
+        models.append(ModelInfo(name, target.property, target.unit, task, data, error, here, "" if here else PRETRAINED_HINT))
     return models

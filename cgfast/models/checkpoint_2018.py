@@ -45,7 +45,7 @@ def read_checkpoint_2018(path: Path) -> Checkpoint2018:
         raise ValueError(msg)
     try:
         return _describe(state, contents)
-    except (KeyError, AttributeError, TypeError, IndexError) as error:
+    except (KeyError, AttributeError, TypeError, IndexError, ValueError) as error:
         msg = f"{path} does not fit the 2018 CGCNN network: {type(error).__name__} {error}"
         raise ValueError(msg) from None
 

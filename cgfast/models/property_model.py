@@ -10,7 +10,9 @@ import numpy as np
 from cgfast.graph import CrystalGraph, build_graphs
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -75,7 +77,7 @@ class PropertyModel:
 
     @property
     def task(self) -> str:
-        """"regression" or "classification"."""
+        """ "regression" or "classification"."""
         return "classification" if self.network.classification else "regression"
 
     @property
@@ -117,6 +119,16 @@ class PropertyModel:
         return Prediction(
             np.concatenate([np.zeros(0), *values]), self.unit, self.property, np.asarray(crystals.ids), self.classes
         )
+
+    def save(self, folder: str | os.PathLike[str], *, card: dict[str, Any] | None = None) -> Path:
+        """Write the model to a folder that load_model() reads: `model.safetensors` and `model.json`.
+
+        card: anything worth keeping as JSON (training data, metrics, licence). Returns the folder. Raises ValueError if it
+        cannot be written.
+        """
+        from cgfast.models.checkpoint import write_checkpoint
+
+        return write_checkpoint(self, folder, card or {})
 
     @property  # last: in the lines below it the name hides the decorator
     def property(self) -> str:

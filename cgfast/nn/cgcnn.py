@@ -94,6 +94,20 @@ class CGCNN(nn.Module):
             x = conv.forward_folded(x, graph, edge_attr=edge_attr, basis=basis)
         return x
 
+    def architecture(self) -> dict[str, int | bool | str]:
+        """The constructor's arguments as plain JSON types, without element_features and basis."""
+        conv = cast("CrystalGraphConv", self.convs[0])
+        return {
+            "nbr_fea_len": conv.nbr_fea_len,
+            "atom_fea_len": conv.atom_fea_len,
+            "n_conv": len(self.convs),
+            "h_fea_len": self.conv_to_fc.out_features,
+            "n_h": 1 + len(getattr(self, "fcs", ())),
+            "classification": self.classification,
+            "n_classes": self.fc_out.out_features if self.classification else 2,
+            "pooling": self.pooling,
+        }
+
     def head(self, crystal_features: Tensor) -> Tensor:
         """(B, F) pooled features -> (B, 1) or (B, n_classes)."""
         x = softplus(self.conv_to_fc(softplus(crystal_features)))

@@ -100,10 +100,7 @@ def open_models(models: Any, *, atom_init: str | os.PathLike[str] | None) -> lis
         raise ValueError(msg)
     from cgfast.models import load_model
 
-    return [
-        load_model(model, atom_init=atom_init) if isinstance(model, str | os.PathLike) else model
-        for model in wanted
-    ]
+    return [load_model(model, atom_init=atom_init) if isinstance(model, str | os.PathLike) else model for model in wanted]
 
 
 def metadata(

@@ -52,9 +52,7 @@ class Predictor:
     are lost.
     """
 
-    def __init__(
-        self, models: Sequence[PropertyModel], *, ties: str | None, batch_atoms: int, threads: int | None
-    ) -> None:
+    def __init__(self, models: Sequence[PropertyModel], *, ties: str | None, batch_atoms: int, threads: int | None) -> None:
         self.models = list(models)
         self.specs = graph_specs(models, ties)
         self._groups: dict[GraphSpec, list[int]] = {}
@@ -86,8 +84,7 @@ class Predictor:
         for index in np.unique(np.searchsorted(crystals.graph_ptr, atoms, side="right") - 1).tolist():
             heaviest = int(crystals[index].atomic_numbers.max())
             reasons = [
-                f"{symbol(heaviest)} (Z={heaviest}) is unknown to {model.name}, which knows Z up to "
-                f"{model.max_atomic_number}"
+                f"{symbol(heaviest)} (Z={heaviest}) is unknown to {model.name}, which knows Z up to {model.max_atomic_number}"
                 for model in self.models
                 if heaviest > model.max_atomic_number
             ]

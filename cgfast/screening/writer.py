@@ -159,9 +159,7 @@ class OutputFile:
         self._failures.path.replace(self.failures_out)
         self._part.replace(self.out)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # After a commit both are closed; without one, what closing has to say about a part is of no use.
         with contextlib.suppress(Exception):
             if self._sink is not None:

@@ -10,7 +10,7 @@ void CellGrid::build(const Ghosts& ghosts) {
     const std::vector<float>* coordinates[3] = {&ghosts.x, &ghosts.y, &ghosts.z};
     double extent[3];
     for (int c = 0; c < 3; ++c) {
-        const auto bounds = std::minmax_element(coordinates[c]->begin(), coordinates[c]->end());
+        const auto bounds = std::minmax_element(coordinates[c]->begin(), coordinates[c]->begin() + n);
         origin_[c] = *bounds.first;
         extent[c] = static_cast<double>(*bounds.second) - static_cast<double>(*bounds.first);
     }
@@ -33,9 +33,7 @@ void CellGrid::build(const Ghosts& ghosts) {
     for (size_t b = 1; b < start_.size(); ++b) start_[b] += start_[b - 1];
     std::vector<int32_t> next(start_.begin(), start_.end() - 1);
     order_.resize(n);
-    x_.resize(n);
-    y_.resize(n);
-    z_.resize(n);
+    for (std::vector<float>* sorted : {&x_, &y_, &z_}) sorted->resize(n + scan_padding);
     for (int64_t g = 0; g < n; ++g) {
         const int32_t place = next[box[g]]++;
         order_[place] = static_cast<int32_t>(g);
@@ -70,7 +68,7 @@ int32_t CellGrid::scan(ScanFunction scan_run, const float* target, float radius,
             if (static_cast<int64_t>(hits.size()) < n + (end - begin) + scan_padding) {
                 hits.resize(2 * (n + (end - begin) + scan_padding));
             }
-            n += scan_run({x_.data(), y_.data(), z_.data(), begin, end}, target, radius2, hits.data() + n);
+            n += scan_run({x_.data(), y_.data(), z_.data(), begin, end}, target, target, radius2, hits.data() + n);
         }
     }
     for (int32_t h = 0; h < n; ++h) hits[h] = order_[hits[h]];

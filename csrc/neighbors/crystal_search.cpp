@@ -49,7 +49,7 @@ void CrystalSearch::prepare(double radius) {
 }
 
 bool CrystalSearch::find_row(int64_t target, const NeighborOptions& options, RowScratch& scratch) const {
-    static const ScanFunction scan = scan_function(active_isa());
+    static const ScanFunction scan = scan_functions(active_isa()).point;
     const int32_t self = ghosts_.self[target];
     const float position[3] = {ghosts_.x[self], ghosts_.y[self], ghosts_.z[self]};
     const float radius = ghosts_.loose_radius;
@@ -59,11 +59,11 @@ bool CrystalSearch::find_row(int64_t target, const NeighborOptions& options, Row
     } else {
         const int32_t n = static_cast<int32_t>(ghosts_.size());
         scratch.hits.resize(n + scan_padding);
-        n_hits = scan({ghosts_.x.data(), ghosts_.y.data(), ghosts_.z.data(), 0, n}, position, radius * radius,
+        n_hits = scan({ghosts_.x.data(), ghosts_.y.data(), ghosts_.z.data(), 0, n}, position, position, radius * radius,
                       scratch.hits.data());
     }
     measure(target, n_hits, scratch);
-    return finish_row(options, ghosts_.radius, ghosts_.size(), scratch.row);
+    return finish_row(options, ghosts_.radius, scratch.row);
 }
 
 // float64 distances of the hits; keeps those within the radius, without the atom itself.
@@ -83,7 +83,7 @@ void CrystalSearch::measure(int64_t target, int32_t n_hits, RowScratch& scratch)
         const double y = (source[1] - center[1]) + translation[1];
         const double z = (source[2] - center[2]) + translation[2];
         const double distance = std::sqrt(x * x + y * y + z * z);
-        row[n] = {0, distance, ghost};
+        row[n] = {static_cast<uint64_t>(ghost), distance};
         n += (distance <= ghosts_.radius && ghost != self) ? 1 : 0;
     }
     row.resize(n);

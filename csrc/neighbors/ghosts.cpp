@@ -1,26 +1,23 @@
 #include "ghosts.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "../check.hpp"
+#include "scan.hpp"
 
 namespace cgfast {
 namespace {
 
 constexpr int64_t max_ghosts = std::numeric_limits<int32_t>::max();
 
-// The images that can matter, as a box of shifts along each axis.
+// Every shift that could bring one atom within `radius` of another, as a range along each axis.
 struct ShiftBox {
     int64_t low[3], high[3];
-    double margin_low[3], margin_high[3];  // fractional range that a ghost must fall into
-
-    int64_t count(int axis) const { return high[axis] - low[axis] + 1; }
-    int64_t index(int64_t s0, int64_t s1, int64_t s2) const {
-        return ((s0 - low[0]) * count(1) + (s1 - low[1])) * count(2) + (s2 - low[2]);
-    }
 };
 
 ShiftBox make_shift_box(const Lattice& lattice, const WrappedAtoms& atoms, double radius, int64_t crystal) {
@@ -35,104 +32,126 @@ ShiftBox make_shift_box(const Lattice& lattice, const WrappedAtoms& atoms, doubl
             largest = std::max(largest, atoms.fractional[3 * i + a]);
         }
         const double reach = radius / lattice.face_distance[a];
-        const double slack = 1e-9 * (1.0 + reach);
-        box.margin_low[a] = smallest - reach - slack;
-        box.margin_high[a] = largest + reach + slack;
-        const double low = std::ceil(box.margin_low[a] - largest);
-        const double high = std::floor(box.margin_high[a] - smallest);
-        images *= high - low + 1.0;
-        CGFAST_CHECK(images * static_cast<double>(std::max<int64_t>(atoms.n, 1)) < static_cast<double>(max_ghosts),
+        const double range = std::floor(largest - smallest + reach + 1e-9 * (1.0 + reach));
+        images *= 2.0 * range + 1.0;
+        CGFAST_CHECK(images * static_cast<double>(atoms.n) < static_cast<double>(max_ghosts),
                      "cutoff is too large for the cell of crystal "
                          << crystal << ": a search radius of " << radius << " Å needs over 2^31 periodic images of its "
                          << atoms.n << " atoms");
-        box.low[a] = static_cast<int64_t>(low);
-        box.high[a] = static_cast<int64_t>(high);
+        box.low[a] = -static_cast<int64_t>(range);
+        box.high[a] = static_cast<int64_t>(range);
     }
     return box;
 }
 
-void fill_image_tables(const Lattice& lattice, const ShiftBox& box, Ghosts& ghosts) {
-    const int64_t n_images = box.count(0) * box.count(1) * box.count(2);
-    ghosts.translation.resize(3 * n_images);
-    ghosts.shift.resize(3 * n_images);
-    int64_t m = 0;
+// Squared distance between the bounding box of the atoms and that of their image under `translation`.
+double image_distance2(const WrappedAtoms& atoms, const double* translation) {
+    double sum = 0.0;
+    for (int c = 0; c < 3; ++c) {
+        const double gap = std::max(std::fabs(translation[c]) - (atoms.high[c] - atoms.low[c]), 0.0);
+        sum += gap * gap;
+    }
+    return sum;
+}
+
+// In a reduced cell the order of the shifts is not the order of the input's shifts: sort the images by the latter.
+void sort_by_input_shift(const Lattice& lattice, std::vector<int64_t>& shifts) {
+    using Shift = std::array<int64_t, 3>;
+    std::vector<std::pair<Shift, Shift>> images(shifts.size() / 3);
+    for (size_t m = 0; m < images.size(); ++m) {
+        std::copy_n(&shifts[3 * m], 3, images[m].second.begin());
+        for (int b = 0; b < 3; ++b) {
+            for (int a = 0; a < 3; ++a) images[m].first[b] += shifts[3 * m + a] * lattice.to_input[a][b];
+        }
+    }
+    std::sort(images.begin(), images.end());
+    for (size_t m = 0; m < images.size(); ++m) std::copy_n(images[m].second.begin(), 3, &shifts[3 * m]);
+}
+
+// The images that come near, in the order of the input's shifts. Returns the number of the atoms' own image.
+int32_t find_images(const Lattice& lattice, const WrappedAtoms& atoms, double radius, int64_t crystal, Ghosts& ghosts) {
+    const ShiftBox box = make_shift_box(lattice, atoms, radius, crystal);
+    const double reach = radius * (1.0 + 1e-6);
     for (int64_t s0 = box.low[0]; s0 <= box.high[0]; ++s0) {
         for (int64_t s1 = box.low[1]; s1 <= box.high[1]; ++s1) {
-            for (int64_t s2 = box.low[2]; s2 <= box.high[2]; ++s2, ++m) {
+            for (int64_t s2 = box.low[2]; s2 <= box.high[2]; ++s2) {
                 const int64_t shift[3] = {s0, s1, s2};
-                std::copy(shift, shift + 3, &ghosts.shift[3 * m]);
-                lattice.translation(shift, &ghosts.translation[3 * m]);
+                double translation[3];
+                lattice.translation(shift, translation);
+                if (image_distance2(atoms, translation) > reach * reach) continue;
+                ghosts.shift.insert(ghosts.shift.end(), shift, shift + 3);
             }
         }
     }
+    if (lattice.reduced) sort_by_input_shift(lattice, ghosts.shift);
+    const size_t n_images = ghosts.shift.size() / 3;
+    ghosts.translation.resize(3 * n_images);
+    int32_t home = 0;
+    for (size_t m = 0; m < n_images; ++m) {
+        const int64_t* shift = &ghosts.shift[3 * m];
+        lattice.translation(shift, &ghosts.translation[3 * m]);
+        if (shift[0] == 0 && shift[1] == 0 && shift[2] == 0) home = static_cast<int32_t>(m);
+    }
+    return home;
 }
 
-// Appends the images of atom `j` that lie within `reach` of the bounding box of all atoms.
-void append_images(const Lattice& lattice, const WrappedAtoms& atoms, const ShiftBox& box, int64_t j, double reach,
-                   Ghosts& ghosts) {
-    int64_t first[3] = {0, 0, 0};
-    int64_t last[3] = {0, 0, 0};
-    for (int a = 0; a < 3; ++a) {
-        if (!lattice.periodic[a]) continue;
-        const double fractional = atoms.fractional[3 * j + a];
-        first[a] = std::max(box.low[a], static_cast<int64_t>(std::ceil(box.margin_low[a] - fractional)));
-        last[a] = std::min(box.high[a], static_cast<int64_t>(std::floor(box.margin_high[a] - fractional)));
+// Working memory of one thread.
+struct Scratch {
+    std::vector<float> x, y, z;                // the atoms relative to the center
+    std::vector<int32_t> hits;                 // atoms of one image
+    std::vector<int32_t> atom, image, place;  // the ghosts, image by image; where each atom's ghosts go
+};
+
+// For each image, the atoms whose image lies within reach of the bounding box of all atoms.
+void collect(const WrappedAtoms& atoms, const Ghosts& ghosts, Scratch& scratch) {
+    static const ScanFunction scan = scan_functions(active_isa()).box;
+    const int32_t n = static_cast<int32_t>(atoms.n);
+    for (std::vector<float>* coordinates : {&scratch.x, &scratch.y, &scratch.z}) coordinates->resize(n + scan_padding);
+    for (int32_t j = 0; j < n; ++j) {
+        scratch.x[j] = static_cast<float>(atoms.positions[3 * j] - ghosts.center[0]);
+        scratch.y[j] = static_cast<float>(atoms.positions[3 * j + 1] - ghosts.center[1]);
+        scratch.z[j] = static_cast<float>(atoms.positions[3 * j + 2] - ghosts.center[2]);
     }
-    for (int64_t s0 = first[0]; s0 <= last[0]; ++s0) {
-        for (int64_t s1 = first[1]; s1 <= last[1]; ++s1) {
-            int64_t m = box.index(s0, s1, first[2]);
-            for (int64_t s2 = first[2]; s2 <= last[2]; ++s2, ++m) {
-                double outside = 0.0;  // squared distance from the bounding box
-                double relative[3];
-                for (int c = 0; c < 3; ++c) {
-                    const double g = atoms.positions[3 * j + c] + ghosts.translation[3 * m + c];
-                    const double beyond = std::max(std::max(atoms.low[c] - g, g - atoms.high[c]), 0.0);
-                    outside += beyond * beyond;
-                    relative[c] = g - ghosts.center[c];
-                }
-                if (outside > reach * reach) continue;
-                ghosts.x.push_back(static_cast<float>(relative[0]));
-                ghosts.y.push_back(static_cast<float>(relative[1]));
-                ghosts.z.push_back(static_cast<float>(relative[2]));
-                ghosts.atom.push_back(static_cast<int32_t>(j));
-                ghosts.image.push_back(static_cast<int32_t>(m));
-            }
+    scratch.hits.resize(n + scan_padding);
+    scratch.atom.clear();
+    scratch.image.clear();
+    const size_t n_images = ghosts.translation.size() / 3;
+    for (size_t m = 0; m < n_images; ++m) {
+        float low[3];
+        float high[3];
+        for (int c = 0; c < 3; ++c) {
+            const double offset = ghosts.center[c] + ghosts.translation[3 * m + c];
+            low[c] = static_cast<float>(atoms.low[c] - offset);
+            high[c] = static_cast<float>(atoms.high[c] - offset);
         }
+        const int32_t n_hits = scan({scratch.x.data(), scratch.y.data(), scratch.z.data(), 0, n}, low, high,
+                                    ghosts.loose_radius * ghosts.loose_radius, scratch.hits.data());
+        scratch.atom.insert(scratch.atom.end(), scratch.hits.begin(), scratch.hits.begin() + n_hits);
+        scratch.image.resize(scratch.atom.size(), static_cast<int32_t>(m));
     }
 }
 
-// In a reduced cell the loop order over shifts is not the order of the input's shifts: renumber.
-void order_by_input_shift(const Lattice& lattice, Ghosts& ghosts) {
-    const int64_t n_images = static_cast<int64_t>(ghosts.shift.size()) / 3;
-    std::vector<int64_t> input(3 * n_images);
-    for (int64_t m = 0; m < n_images; ++m) {
-        for (int b = 0; b < 3; ++b) {
-            for (int a = 0; a < 3; ++a) input[3 * m + b] += ghosts.shift[3 * m + a] * lattice.to_input[a][b];
-        }
-    }
-    std::vector<int32_t> order(ghosts.atom.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](int32_t g, int32_t h) {
-        if (ghosts.atom[g] != ghosts.atom[h]) return ghosts.atom[g] < ghosts.atom[h];
-        const int64_t* first = &input[3 * static_cast<int64_t>(ghosts.image[g])];
-        const int64_t* second = &input[3 * static_cast<int64_t>(ghosts.image[h])];
-        return std::lexicographical_compare(first, first + 3, second, second + 3);
-    });
-    const auto permute = [&order](auto& values) {
-        auto old = values;
-        for (size_t g = 0; g < order.size(); ++g) values[g] = old[order[g]];
-    };
-    permute(ghosts.x);
-    permute(ghosts.y);
-    permute(ghosts.z);
-    permute(ghosts.image);  // `atom` is sorted already and stays as it is
-}
-
-void find_selves(const ShiftBox& box, Ghosts& ghosts, int64_t n) {
-    const int64_t home = box.index(0, 0, 0);
-    ghosts.self.assign(n, -1);
-    for (int64_t g = 0; g < ghosts.size(); ++g) {
-        if (ghosts.image[g] == home) ghosts.self[ghosts.atom[g]] = static_cast<int32_t>(g);
+// Numbers the collected ghosts by (atom, image): a counting sort.
+void number_ghosts(const WrappedAtoms& atoms, int32_t home, Scratch& scratch, Ghosts& ghosts) {
+    const size_t n = scratch.atom.size();
+    CGFAST_CHECK(n < static_cast<size_t>(max_ghosts), "cutoff must leave fewer than 2^31 periodic images, got " << n);
+    scratch.place.assign(atoms.n + 1, 0);
+    for (int32_t atom : scratch.atom) ++scratch.place[atom + 1];
+    std::partial_sum(scratch.place.begin(), scratch.place.end(), scratch.place.begin());
+    for (std::vector<float>* coordinates : {&ghosts.x, &ghosts.y, &ghosts.z}) coordinates->resize(n + scan_padding);
+    ghosts.atom.resize(n);
+    ghosts.image.resize(n);
+    ghosts.self.resize(atoms.n);
+    for (size_t h = 0; h < n; ++h) {
+        const int64_t j = scratch.atom[h];
+        const int64_t m = scratch.image[h];
+        const int32_t g = scratch.place[j]++;
+        ghosts.atom[g] = static_cast<int32_t>(j);
+        ghosts.image[g] = static_cast<int32_t>(m);
+        ghosts.x[g] = static_cast<float>(atoms.positions[3 * j] + ghosts.translation[3 * m] - ghosts.center[0]);
+        ghosts.y[g] = static_cast<float>(atoms.positions[3 * j + 1] + ghosts.translation[3 * m + 1] - ghosts.center[1]);
+        ghosts.z[g] = static_cast<float>(atoms.positions[3 * j + 2] + ghosts.translation[3 * m + 2] - ghosts.center[2]);
+        if (m == home) ghosts.self[j] = g;
     }
 }
 
@@ -159,7 +178,7 @@ void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int6
         lattice.to_fractional(position, fractional);
         for (int a = 0; a < 3; ++a) {
             const double wrap = lattice.periodic[a] ? std::floor(fractional[a]) : 0.0;
-            CGFAST_CHECK(std::fabs(wrap) < 1e9, "positions must lie within 10^9 cells of the origin, got atom "
+            CGFAST_CHECK(std::fabs(wrap) < 2.5e8, "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
                                                     << i << " of crystal " << crystal << " " << wrap << " cells away");
             atoms.wraps[3 * i + a] = static_cast<int64_t>(wrap);
         }
@@ -176,22 +195,20 @@ void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int6
 }
 
 void find_ghosts(const Lattice& lattice, const WrappedAtoms& atoms, double radius, int64_t crystal, Ghosts& ghosts) {
+    thread_local Scratch scratch;
     ghosts.clear();
     ghosts.radius = radius;
     if (atoms.n == 0) return;
     CGFAST_CHECK(atoms.n < max_ghosts, "crystal " << crystal << " must have fewer than 2^31 atoms, got " << atoms.n);
-    const ShiftBox box = make_shift_box(lattice, atoms, radius, crystal);
-    fill_image_tables(lattice, box, ghosts);
     double extent = 0.0;
     for (int c = 0; c < 3; ++c) {
         ghosts.center[c] = 0.5 * (atoms.low[c] + atoms.high[c]);
         extent = std::max(extent, 0.5 * (atoms.high[c] - atoms.low[c]) + radius);
     }
     ghosts.loose_radius = static_cast<float>(radius * (1.0 + 1e-6) + 1e-6 * extent);
-    const double reach = radius * (1.0 + 1e-9) + 1e-9 * extent;
-    for (int64_t j = 0; j < atoms.n; ++j) append_images(lattice, atoms, box, j, reach, ghosts);
-    if (lattice.reduced) order_by_input_shift(lattice, ghosts);
-    find_selves(box, ghosts, atoms.n);
+    const int32_t home = find_images(lattice, atoms, radius, crystal, ghosts);
+    collect(atoms, ghosts, scratch);
+    number_ghosts(atoms, home, scratch, ghosts);
 }
 
 void input_shift(const Lattice& lattice, const WrappedAtoms& atoms, const Ghosts& ghosts, int64_t ghost, int64_t target,
@@ -201,14 +218,15 @@ void input_shift(const Lattice& lattice, const WrappedAtoms& atoms, const Ghosts
     const int64_t* target_wrap = &atoms.wraps[3 * target];
     int64_t total[3];
     for (int a = 0; a < 3; ++a) total[a] = shift[a] - source_wrap[a] + target_wrap[a];
+    if (!lattice.reduced) {  // then wraps and images bound it: |total| < 2^31
+        for (int a = 0; a < 3; ++a) out[a] = static_cast<int32_t>(total[a]);
+        return;
+    }
     for (int b = 0; b < 3; ++b) {
-        int64_t s = total[b];
-        if (lattice.reduced) {
-            s = 0;
-            for (int a = 0; a < 3; ++a) s += total[a] * lattice.to_input[a][b];
-        }
+        int64_t s = 0;
+        for (int a = 0; a < 3; ++a) s += total[a] * lattice.to_input[a][b];
         CGFAST_CHECK(s >= std::numeric_limits<int32_t>::min() && s <= std::numeric_limits<int32_t>::max(),
-                     "a lattice shift of " << s << " does not fit 32 bits: wrap the positions into the cell first");
+                     "positions must lie closer to the cell: a lattice shift of " << s << " does not fit 32 bits");
         out[b] = static_cast<int32_t>(s);
     }
 }

@@ -27,7 +27,7 @@ struct Ghosts {
     double radius = 0;
     // Coordinates in float32 relative to `center`: enough to discard nearly all candidates; the survivors are measured in
     // float64. `loose_radius` covers every rounding error of the float32 test.
-    std::vector<float> x, y, z;
+    std::vector<float> x, y, z;  // longer than size() by scan_padding
     float loose_radius = 0;
     double center[3];
     std::vector<int32_t> atom;        // which atom
@@ -46,6 +46,8 @@ struct Ghosts {
         atom.clear();
         image.clear();
         self.clear();
+        translation.clear();
+        shift.clear();
     }
 };
 

@@ -14,10 +14,12 @@ constexpr int64_t atoms_per_task = 256;      // small crystals are handed out in
 constexpr int64_t large_crystal = 1024;      // from here on the atoms of one crystal are shared among threads
 constexpr int64_t rows_per_task = 512;
 constexpr double radius_growth = 1.3;
+constexpr double max_cutoff = 8000.0;  // Å: distances in steps of 1e-6 Å must fit 33 bits
 
 void check_options(const CrystalBatch& batch, const NeighborOptions& options) {
     CGFAST_CHECK(std::isfinite(options.cutoff) && options.cutoff > 0,
                  "cutoff must be a positive number of Å, got " << options.cutoff);
+    CGFAST_CHECK(options.cutoff < max_cutoff, "cutoff must be less than " << max_cutoff << " Å, got " << options.cutoff);
     CGFAST_CHECK(std::isfinite(options.tolerance) && options.tolerance >= 0,
                  "tolerance must be zero or a positive number of Å, got " << options.tolerance);
     CGFAST_CHECK(options.n_threads >= 1, "threads must be at least 1, got " << options.n_threads);
@@ -136,9 +138,9 @@ void NeighborSearch::keep_row(const CrystalSearch& search, int64_t target, int64
     store.distances.resize(begin + count);
     store.shifts.resize(3 * (begin + count));
     for (size_t n = 0; n < count; ++n) {
-        store.source[begin + n] = search.source(neighbors[n].ghost);
+        store.source[begin + n] = search.source(neighbors[n].ghost());
         store.distances[begin + n] = neighbors[n].distance;
-        search.shift(neighbors[n].ghost, target, &store.shifts[3 * (begin + n)]);
+        search.shift(neighbors[n].ghost(), target, &store.shifts[3 * (begin + n)]);
     }
     if (!options_.shell) return;
     for (const Neighbor& neighbor : neighbors) store.weights.push_back(found.weight(neighbor));

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../check.hpp"
 
 namespace cgfast {
 namespace {
@@ -11,25 +10,20 @@ namespace {
 // Distances that agree to this are ordered by (source, shift): their last bits depend on rounding, the order must not.
 constexpr double resolution = 1e-6;
 
+constexpr int ghost_bits = 31;
+
 bool by_key(const Neighbor& a, const Neighbor& b) { return a.key < b.key; }
-bool by_ghost(const Neighbor& a, const Neighbor& b) { return a.ghost < b.ghost; }
 bool by_distance(const Neighbor& a, const Neighbor& b) { return a.distance < b.distance; }
 
-void set_keys(int64_t n_ghosts, std::vector<Neighbor>& row) {
-    int ghost_bits = 1;
-    while ((n_ghosts >> ghost_bits) != 0) ++ghost_bits;
-    const double limit = std::ldexp(1.0, 63 - ghost_bits);
-    for (Neighbor& neighbor : row) {
-        const double rounded = std::rint(neighbor.distance / resolution);
-        CGFAST_CHECK(rounded < limit, "cutoff is too large to order neighbours by distance: got a pair "
-                                          << neighbor.distance << " Å apart");
-        neighbor.key = (static_cast<uint64_t>(rounded) << ghost_bits) | static_cast<uint64_t>(neighbor.ghost);
+void add_distance_to_keys(std::vector<Neighbor>& neighbors) {
+    for (Neighbor& neighbor : neighbors) {
+        const uint64_t rounded = static_cast<uint64_t>(std::rint(neighbor.distance / resolution));
+        neighbor.key |= rounded << ghost_bits;
     }
 }
 
-void sort_row(const NeighborOptions& options, std::vector<Neighbor>& row) {
-    const auto order = options.sort == Sort::distance ? by_key : by_ghost;
-    if (!std::is_sorted(row.begin(), row.end(), order)) std::sort(row.begin(), row.end(), order);
+void remove_distance_from_keys(std::vector<Neighbor>& neighbors) {
+    for (Neighbor& neighbor : neighbors) neighbor.key = static_cast<uint64_t>(neighbor.ghost());
 }
 
 // Exactly the k first in canonical order.
@@ -58,19 +52,23 @@ bool cut_shell(int64_t k, const NeighborOptions& options, double radius, bool fi
 
 }  // namespace
 
-bool finish_row(const NeighborOptions& options, double radius, int64_t n_ghosts, Row& row) {
+bool finish_row(const NeighborOptions& options, double radius, Row& row) {
     const bool final = radius >= options.cutoff;
     const int64_t k = options.max_neighbors;
     const bool enough = static_cast<int64_t>(row.neighbors.size()) >= k;
     row.share = 1.0;
     if (k > 0 && !enough && !final) return false;
-    if (k > 0 || options.sort == Sort::distance) set_keys(n_ghosts, row.neighbors);
+    const bool by_place = options.sort == Sort::source;
+    if (k > 0 || !by_place) add_distance_to_keys(row.neighbors);
     if (k > 0 && enough) {
         const bool complete = options.shell ? cut_shell(k, options, radius, final, row)
                                             : cut_canonical(k, radius, final, row.neighbors);
         if (!complete) return false;
     }
-    sort_row(options, row.neighbors);
+    if (k > 0 && by_place) remove_distance_from_keys(row.neighbors);
+    if (!std::is_sorted(row.neighbors.begin(), row.neighbors.end(), by_key)) {
+        std::sort(row.neighbors.begin(), row.neighbors.end(), by_key);
+    }
     return true;
 }
 

@@ -18,10 +18,13 @@ struct NeighborOptions {
     int n_threads = 1;
 };
 
+// `key` orders neighbours: the ghost number in its low 31 bits, above it nothing (order by source and shift) or the
+// distance in steps of 1e-6 Å (canonical order).
 struct Neighbor {
-    uint64_t key;  // distance rounded to 1e-6 Å, then ghost number: the canonical order
+    uint64_t key;
     double distance;
-    int32_t ghost;
+
+    int32_t ghost() const { return static_cast<int32_t>(key & 0x7fffffffu); }
 };
 
 struct Row {
@@ -32,8 +35,8 @@ struct Row {
     double weight(const Neighbor& neighbor) const { return neighbor.distance >= tied_from ? share : 1.0; }
 };
 
-// Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, keys not yet set). Returns
+// Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, key = ghost number). Returns
 // false, with `row` unspecified, if a larger radius could change the answer; never when radius == cutoff.
-bool finish_row(const NeighborOptions& options, double radius, int64_t n_ghosts, Row& row);
+bool finish_row(const NeighborOptions& options, double radius, Row& row);
 
 }  // namespace cgfast

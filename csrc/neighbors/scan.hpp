@@ -1,4 +1,4 @@
-// The innermost loop of the neighbour search: which of a run of ghosts lie within the loose radius of one atom?
+// The innermost loops of the neighbour search: which of a run of points lie within a radius of a point, or of a box?
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,19 @@ struct Candidates {
     int32_t begin, end;
 };
 
-// Writes the indices of the candidates with squared distance <= radius2 from `target` to `hits`, in increasing order, and
-// returns how many. `hits` needs room for end - begin + scan_padding entries; x, y, z are read only inside [begin, end).
-using ScanFunction = int32_t (*)(const Candidates& candidates, const float* target, float radius2, int32_t* hits);
+// Writes the indices of the candidates with squared distance <= radius2 from the box (`low`, `high`) to `hits`, in
+// increasing order, and returns how many. A point is a box with low == high. `hits` needs room for end - begin +
+// scan_padding entries, and x, y, z must be readable (whatever they hold) up to end + scan_padding.
+using ScanFunction = int32_t (*)(const Candidates& candidates, const float* low, const float* high, float radius2,
+                                 int32_t* hits);
+
+struct ScanFunctions {
+    ScanFunction point;  // requires low == high
+    ScanFunction box;
+};
 
 constexpr int32_t scan_padding = 16;
 
-ScanFunction scan_function(Isa isa);
+ScanFunctions scan_functions(Isa isa);
 
 }  // namespace cgfast

