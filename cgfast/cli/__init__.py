@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from cgfast.cli.errors import sentences
+from cgfast.graph import BATCH_ATOMS
 
 app = typer.Typer(
     name="cgfast",
@@ -55,7 +56,7 @@ def screen(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Parquet, CIF, zip of CIF, folders or globs of them.")],
     model: Annotated[list[str], typer.Option("--model", "-m", help="Name (see `cgfast models`) or file; may be repeated.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Predictions: .parquet or .csv.")] = None,
-    batch_atoms: Annotated[int, typer.Option(help="Atoms per batch of graphs.")] = 32768,
+    batch_atoms: Annotated[int, typer.Option(help="Atoms per batch of graphs.")] = BATCH_ATOMS,
     threads: Annotated[int | None, typer.Option(help="Threads to compute with.")] = None,
     ties: Annotated[
         Literal["canonical", "shell"] | None,

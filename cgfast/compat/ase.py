@@ -93,8 +93,8 @@ def _candidates(
     if n_atoms == 0 or limit <= 0.0:
         return own, own, np.zeros((len(own), 3), dtype=np.int64)
     largest = float(np.abs(positions).max())
-    if np.isinf(limit) and not pbc.any():
-        limit = 4.0 * largest + 1.0  # ASE accepts an infinite cutoff where the number of pairs is finite
+    if not pbc.any():
+        limit = min(limit, 4.0 * largest + 1.0)  # finds every pair: ASE accepts even an infinite cutoff here
     # ASE's formula has the last word on a pair at the cutoff: search further, by more than rounding.
     pairs = search(positions, cell, pbc, limit + 1e-14 * (largest + limit))
     i = np.concatenate([own, pairs.target])

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from cgfast.graph import CrystalGraph, build_graphs
+from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from cgfast.crystals import Crystals
+    from cgfast.graph import CrystalGraph
     from cgfast.models.catalogue import Target
     from cgfast.neighbors import GraphSpec
     from cgfast.nn import CGCNN
-
-BATCH_ATOMS = 32768  # atoms per batch in predict(): bounds memory, large enough to keep the threads busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class PropertyModel:
 
     @property
     def task(self) -> str:
-        """ "regression" or "classification"."""
+        """Either "regression" or "classification"."""
         return "classification" if self.network.classification else "regression"
 
     @property
@@ -115,7 +113,8 @@ class PropertyModel:
             more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more crystals have problems)"
             msg = f"crystal {index} (id {crystals.ids[index]}) cannot be predicted: {reason}{more}"
             raise ValueError(msg)
-        values = [self.predict_graph(build_graphs(part, self.spec, threads=threads)) for part in _batches(crystals)]
+        parts = (crystals[part] for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS))
+        values = [self.predict_graph(build_graphs(part, self.spec, threads=threads)) for part in parts]
         return Prediction(
             np.concatenate([np.zeros(0), *values]), self.unit, self.property, np.asarray(crystals.ids), self.classes
         )
@@ -155,12 +154,3 @@ def as_crystals(x: Any) -> Crystals:  # noqa: ANN401 - pymatgen, ASE are optiona
     kinds = sorted({type(item).__name__ for item in items}) or ["an empty list"]
     msg = f"x must be a pymatgen Structure, an ASE Atoms, a list of one kind, or Crystals, got {', '.join(kinds)}"
     raise ValueError(msg)
-
-
-def _batches(crystals: Crystals) -> Iterator[Crystals]:
-    first = 0
-    while first < len(crystals):
-        limit = crystals.graph_ptr[first] + BATCH_ATOMS
-        last = max(first + 1, int(np.searchsorted(crystals.graph_ptr, limit, side="right")) - 1)
-        yield crystals[first:last]
-        first = last

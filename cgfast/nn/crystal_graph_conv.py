@@ -79,7 +79,7 @@ class CrystalGraphConv(nn.Module):
             torch.cat([weights.target, weights.source], dim=1),
         )
         if elements is not None:
-            x, pq = x[elements], pq[elements]
+            x, pq = x.index_select(0, elements), pq.index_select(0, elements)
         channels = 2 * self.atom_fea_len
         summed = functional.gated_message(
             pq[:, :channels],

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cgfast.elements import symbol
-from cgfast.graph import build_graphs
-from cgfast.screening.batches import split_by_atoms
+from cgfast.graph import build_graphs, split_by_atoms
 from cgfast.screening.failures import describe_error
 
 if TYPE_CHECKING:

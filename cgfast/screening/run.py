@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cgfast.graph import BATCH_ATOMS
 from cgfast.screening.columns import prediction_columns
 from cgfast.screening.job import Job, metadata, open_models, open_reader, prediction_table
 from cgfast.screening.predict import Outcome, Predictor
@@ -33,7 +34,7 @@ def screen(
     models: str | os.PathLike[str] | PropertyModel | Sequence[str | os.PathLike[str] | PropertyModel],
     *,
     out: str | os.PathLike[str] | None = None,
-    batch_atoms: int = 32768,
+    batch_atoms: int = BATCH_ATOMS,
     threads: int | None = None,
     ties: str | None = None,
     keep: Sequence[str] = (),

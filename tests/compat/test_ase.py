@@ -144,8 +144,9 @@ def test_no_atoms_and_no_pairs() -> None:
 def test_infinite_cutoff_of_a_molecule() -> None:
     """Every pair."""
     atoms = build.molecule("CH4")
-    assert len(neighbor_list("i", atoms, np.inf)) == 20
-    assert len(neighbor_list("i", atoms, np.inf, self_interaction=True)) == 25
+    for cutoff in (1e5, 1e30, np.inf):
+        assert len(neighbor_list("i", atoms, cutoff)) == 20
+        assert len(neighbor_list("i", atoms, cutoff, self_interaction=True)) == 25
 
 
 def test_large_cell() -> None:

@@ -18,9 +18,7 @@ def run(isa: str) -> list[str]:
     package = str(Path(cgfast.__file__).parents[1])
     environment = {**os.environ, "CGFAST_ISA": isa, "PYTHONPATH": package}
     program = [sys.executable, str(Path(__file__).with_name("isa_digest.py"))]
-    answer = subprocess.run(  # noqa: S603 - our own program
-        program, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+    answer = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.split()
 

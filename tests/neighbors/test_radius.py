@@ -162,10 +162,11 @@ def test_a_far_image_of_itself_only() -> None:
         np.testing.assert_allclose(result.distances, 3.6 / np.sqrt(2.0), rtol=1e-9)
 
 
-def test_infinite_cutoff_of_a_molecule() -> None:
+def test_cutoff_far_larger_than_a_molecule() -> None:
     """Without periodic axes, an enormous cutoff finds every pair."""
     positions = np.random.default_rng(5).normal(size=(40, 3))
-    assert cgfast.neighbor_list(positions, None, False, 1e12).n_edges == 40 * 39
+    for options in ({}, {"sort": "distance"}, {"max_neighbors": 39}, {"max_neighbors": 1000, "ties": "shell"}):
+        assert cgfast.neighbor_list(positions, None, False, 5000.0, **options).n_edges == 40 * 39
 
 
 def test_many_images_do_not_overflow() -> None:

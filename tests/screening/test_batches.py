@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgfast.screening.batches import split_by_atoms
+from cgfast.graph import split_by_atoms
 
 
 def greedy(sizes: list[int], limit: int) -> list[list[int]]:
