@@ -40,10 +40,10 @@ def parquet_path(name: str) -> Path:
 
 @functools.lru_cache(maxsize=8)
 def crystals(name: str, rows: int) -> cgfast.Crystals:
-    """The first `rows` crystals of a table."""
+    """`rows` crystals, evenly spread over a table, in its order."""
     import cgfast
 
-    table = _head(parquet_path(name), rows)
+    table = _spread(parquet_path(name), rows)
     site_lists = table["species_at_sites"].combine_chunks()
     flat = {column: _numbers(table[column].combine_chunks()) for column in ("cartesian_site_positions", "lattice_vectors")}
     return cgfast.Crystals.from_arrays(
@@ -53,12 +53,6 @@ def crystals(name: str, rows: int) -> cgfast.Crystals:
         graph_ptr=np.concatenate([[0], np.cumsum(site_lists.value_lengths().to_numpy())]).astype(np.int64),
         ids=np.array(table["id"].to_pylist()),
     )
-
-
-def values(name: str, rows: int, column: str) -> np.ndarray:
-    """One numeric column of the first `rows` rows."""
-    column_values: np.ndarray = _head(parquet_path(name), rows)[column].to_numpy()
-    return column_values
 
 
 def cells(batch: cgfast.Crystals) -> list[Cell]:
@@ -81,16 +75,12 @@ def silicon(repeats: tuple[int, int, int]) -> Cell:
     return Cell(positions, np.diag(np.array(repeats) * SILICON_EDGE), np.full(len(positions), 14, np.int32))
 
 
-def _head(path: Path, rows: int) -> Any:
-    import pyarrow as pa
+def _spread(path: Path, rows: int) -> Any:
+    """That many rows of a table, evenly spread over it: neighbours in a table are often alike."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        first = list(file.iter_batches(batch_size=rows))[:1] if rows else []
-        head = pa.Table.from_batches(first)
-    if len(head) < rows:
-        head = pq.read_table(path)
-    return head.slice(0, rows)
+    table = pq.read_table(path, columns=["id", "lattice_vectors", "cartesian_site_positions", "species_at_sites"])
+    return table.take(np.unique(np.linspace(0, len(table) - 1, rows).astype(np.int64)))
 
 
 def _numbers(column: Any) -> np.ndarray:

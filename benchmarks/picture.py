@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.figures import Group
+    from benchmarks.figures import Group, significant
 
 WIDTH, LEFT, RIGHT, ROW, HEAD, TOP, FOOT = 900, 330, 90, 17, 26, 46, 34
 FASTER, SLOWER, LIMIT = "#2b6cb0", "#c05621", "#718096"
@@ -39,7 +39,7 @@ def draw(groups: list[Group], *, title: str, subtitle: str, threads: int = 1) ->
                 f'<rect x="{start:.1f}" y="{y + 2:.1f}" width="{max(end - start, 1.0):.1f}" '
                 f'height="{ROW - 5}" fill="{colour}"/>'
             )
-            parts.append(_text(end + 5, y + 11, f"{ratio:.3g}×"))
+            parts.append(_text(end + 5, y + 11, f"{significant(ratio)}×"))
             y += ROW
     height = y + FOOT
     grid = [_tick(10.0**power, x(10.0**power), y) for power in range(int(low), int(high) + 1)]

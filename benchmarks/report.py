@@ -133,7 +133,7 @@ def pair(group: Group, figure: Figure | None, threads: int) -> tuple[str, str]:
 
 def multiple(ratio: float | None) -> str:
     """A ratio with two or three digits."""
-    return "-" if ratio is None else f"{ratio:.3g}×"
+    return "-" if ratio is None else f"{figures.significant(ratio)}×"
 
 
 if __name__ == "__main__":

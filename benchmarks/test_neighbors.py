@@ -104,7 +104,6 @@ class TestNearest:
         )
 
     def test_2018_code(self, name: str, measure: Measure) -> None:
-        # Spread over the table: the first rows alone are not like the rest.
         cells = data.cells(data.crystals(name, DATASETS[name]))[:: DATASETS[name] // SAMPLES_2018[name]]
         structures = peers.pymatgen_structures(cells)
         answer = sorted_distances(peers.cgcnn_2018_nearest(structures, CUTOFF, K))

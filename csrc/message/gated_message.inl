@@ -1,7 +1,18 @@
 // The kernel of gated_message, compiled once per instruction set: CGFAST_ISA names the namespace, CGFAST_VECTOR_BYTES and
 // CGFAST_TILE_VECTORS fit the registers. For each row and tile of features: gather q, add p and the edge term, gate, weigh,
 // sum. All sums run in the order of the edges.
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "gated_message.hpp"
+
+// Loops over the vectors of a tile must unroll, or their arrays live in memory instead of registers.
+#if defined(__clang__)
+#define CGFAST_UNROLL _Pragma("unroll")
+#else
+#define CGFAST_UNROLL _Pragma("GCC unroll 8")
+#endif
 
 namespace cgfast {
 namespace CGFAST_ISA {
@@ -31,6 +42,7 @@ inline void add_edge(const Vec<T>* p, const T* q_gate, const T* q_core, const Ed
     constexpr int width = Vector<T>::width;
     Vec<T> gate[n_vectors];
     Vec<T> core[n_vectors];
+    CGFAST_UNROLL
     for (int v = 0; v < n_vectors; ++v) {
         gate[v] = p[v] + load(q_gate + v * width);
         core[v] = p[n_vectors + v] + load(q_core + v * width);
@@ -38,11 +50,13 @@ inline void add_edge(const Vec<T>* p, const T* q_gate, const T* q_core, const Ed
     const T* row = term.rows;
     for (int64_t k = 0; k < term.count; ++k, row += 2 * tile_size<T>) {
         const T c = term.coefficients[k];
+        CGFAST_UNROLL
         for (int v = 0; v < n_vectors; ++v) {
             gate[v] += c * load(row + v * width);
             core[v] += c * load(row + (n_vectors + v) * width);
         }
     }
+    CGFAST_UNROLL
     for (int v = 0; v < n_vectors; ++v) sums[v] += edge_weight * gated<T>(gate[v], core[v]);
 }
 
@@ -76,7 +90,7 @@ inline int64_t gaussian_window(const GatedMessage<T>& problem, double reach, dou
     const T offset = static_cast<T>(static_cast<double>(k0) - position);
     for (int64_t k = 0; k < count; k += width) {
         const Vec<T> u = (load(Vector<T>::lanes) + (offset + static_cast<T>(k))) * scale;
-        store(values + k, exp_negative<T>(-u * u));
+        store(values + k, exp_clamped<T>(-u * u));
     }
     *first = k0;
     return count < 0 ? 0 : count;
@@ -135,6 +149,7 @@ void add_block(const GatedMessage<T>& problem, const T* packed, int64_t i, const
         }
         Vec<T> p[2 * n_vectors];
         Vec<T> sums[n_vectors];
+        CGFAST_UNROLL
         for (int v = 0; v < n_vectors; ++v) {
             p[v] = load(p_gate + v * width);
             p[n_vectors + v] = load(p_core + v * width);
@@ -154,9 +169,11 @@ void add_block(const GatedMessage<T>& problem, const T* packed, int64_t i, const
             }
         }
         if (partial) {
+            CGFAST_UNROLL
             for (int v = 0; v < n_vectors; ++v) store(buffer + v * width, sums[v]);
             for (int64_t c = 0; c < n; ++c) out[f + c] = buffer[c];
         } else {
+            CGFAST_UNROLL
             for (int v = 0; v < n_vectors; ++v) store(out + f + v * width, sums[v]);
         }
     }

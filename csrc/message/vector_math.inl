@@ -16,7 +16,7 @@ struct Vector<float> {
     static constexpr float lanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     static constexpr int mantissa_bits = 23;
     static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-    static constexpr float exp_lowest = -87.0f;  // below, exp is taken as exp(-87) = 1.6e-38: no denormals
+    static constexpr float exp_limit = 87.0f;    // exp(-87) = 1.6e-38, exp(87) = 6e37
     static constexpr float ln2_high = 0.693359375f;
     static constexpr float ln2_low = -2.12194440e-4f;
     static constexpr float exp_coefficients[] = {
@@ -36,7 +36,7 @@ struct Vector<double> {
     static constexpr double lanes[] = {0, 1, 2, 3, 4, 5, 6, 7};
     static constexpr int mantissa_bits = 52;
     static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
-    static constexpr double exp_lowest = -708.0;
+    static constexpr double exp_limit = 708.0;
     static constexpr double ln2_high = 6.93147180369123816490e-01;
     static constexpr double ln2_low = 1.90821492927058770002e-10;
     static constexpr double exp_coefficients[] = {
@@ -74,11 +74,38 @@ inline Vec<T> polynomial(const T (&coefficients)[N], Vec<T> x) {
     return sum;
 }
 
-// exp(x) for x <= 0.
+// One instruction each, which compilers do not find by themselves: the second argument is what comes back for a NaN.
+#if defined(__AVX512F__)
+inline Vec<float> larger(Vec<float> a, Vec<float> b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+inline Vec<float> smaller(Vec<float> a, Vec<float> b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+inline Vec<double> larger(Vec<double> a, Vec<double> b) { return _mm512_maskz_max_pd(0xff, a, b); }
+inline Vec<double> smaller(Vec<double> a, Vec<double> b) { return _mm512_maskz_min_pd(0xff, a, b); }
+#elif defined(__AVX2__)
+inline Vec<float> larger(Vec<float> a, Vec<float> b) { return _mm256_max_ps(a, b); }
+inline Vec<float> smaller(Vec<float> a, Vec<float> b) { return _mm256_min_ps(a, b); }
+inline Vec<double> larger(Vec<double> a, Vec<double> b) { return _mm256_max_pd(a, b); }
+inline Vec<double> smaller(Vec<double> a, Vec<double> b) { return _mm256_min_pd(a, b); }
+#elif defined(__SSE2__)
+inline Vec<float> larger(Vec<float> a, Vec<float> b) { return _mm_max_ps(a, b); }
+inline Vec<float> smaller(Vec<float> a, Vec<float> b) { return _mm_min_ps(a, b); }
+inline Vec<double> larger(Vec<double> a, Vec<double> b) { return _mm_max_pd(a, b); }
+inline Vec<double> smaller(Vec<double> a, Vec<double> b) { return _mm_min_pd(a, b); }
+#else
+template <class V>
+inline V larger(V a, V b) {
+    return a > b ? a : b;
+}
+template <class V>
+inline V smaller(V a, V b) {
+    return a < b ? a : b;
+}
+#endif
+
+// exp(x) with x clamped to +-exp_limit: no denormals, no overflow. A NaN stays one.
 template <class T>
-inline Vec<T> exp_negative(Vec<T> x) {
+inline Vec<T> exp_clamped(Vec<T> x) {
     using V = Vector<T>;
-    x = x < V::exp_lowest ? V::exp_lowest - Vec<T>{} : x;
+    x = smaller(V::exp_limit - Vec<T>{}, larger(-V::exp_limit - Vec<T>{}, x));
     const Vec<T> shifted = x * T(1.44269504088896340736) + V::magic;
     const Vec<T> n = shifted - V::magic;
     const Vec<T> r = (x - n * V::ln2_high) - n * V::ln2_low;
@@ -95,16 +122,13 @@ inline Vec<T> log1p_unit(Vec<T> t) {
 
 template <class T>
 inline Vec<T> negative_abs(Vec<T> x) {
-    return x < T(0) ? x : -x;
+    return (Vec<T>)((typename Vector<T>::Int)x | (typename Vector<T>::Int)(T(-0.0) - Vec<T>{}));
 }
 
 // sigmoid(gate) * softplus(core), right for any size of argument.
 template <class T>
 inline Vec<T> gated(Vec<T> gate, Vec<T> core) {
-    const Vec<T> e = exp_negative<T>(negative_abs<T>(gate));
-    const Vec<T> zero = {};
-    const Vec<T> one = T(1) - zero;
-    const Vec<T> numerator = gate < T(0) ? e : one;
-    const Vec<T> softplus = (core > T(0) ? core : zero) + log1p_unit<T>(exp_negative<T>(negative_abs<T>(core)));
-    return numerator * softplus / (one + e);
+    const Vec<T> e = exp_clamped<T>(-gate);
+    const Vec<T> softplus = larger(Vec<T>{}, core) + log1p_unit<T>(exp_clamped<T>(negative_abs<T>(core)));
+    return softplus / (T(1) + e);
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from samples import BASIS, TERMS, sample_inputs
@@ -194,6 +195,27 @@ def test_unknown_instruction_set_is_refused():
         check=False,
     )
     assert "CGFAST_ISA must be baseline, avx2 or avx512" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_are_accurate_to_a_few_ulp(dtype):
+    """One edge per target and no second term: the op is sigmoid(gate) * softplus(core), against 80-bit floats."""
+    if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
+        pytest.skip("no long double on this platform")
+    limit = 80.0 if dtype == torch.float32 else 600.0
+    grid = torch.linspace(-limit, limit, 20_001, dtype=dtype)
+    near_zero = torch.linspace(-2.0, 2.0, 20_001, dtype=dtype)
+    gate = torch.cat([grid, near_zero, torch.full_like(grid, limit)])
+    core = torch.cat([grid.flip(0), near_zero, grid])
+    p = torch.stack([gate, core], dim=1)
+    n = len(p)
+    out = functional.gated_message(p, torch.zeros_like(p), torch.arange(n), torch.arange(n + 1)).numpy()[:, 0]
+    wide_gate, wide_core = gate.numpy().astype(np.longdouble), core.numpy().astype(np.longdouble)
+    softplus = np.maximum(wide_core, 0) + np.log1p(np.exp(-np.abs(wide_core)))
+    exact = softplus / (1 + np.exp(-wide_gate))
+    normal = exact > np.finfo(out.dtype).tiny * 1e3
+    ulps = np.abs(out - exact)[normal] / (exact[normal] * np.finfo(out.dtype).eps)
+    assert ulps.max() < 8  # two exponentials, a logarithm and a quotient, each within 2
 
 
 def test_basis_matches_its_formula():

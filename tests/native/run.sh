@@ -14,7 +14,8 @@ cmake --build "$build" --parallel 2
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1
 export UBSAN_OPTIONS=print_stacktrace=1
-isas=$("$build/native_tests" --list-isas)
-for isa in $isas; do
-    CGFAST_ISA=$isa "$build/native_tests" "$@"
+failed=0
+for isa in $("$build/native_tests" --list-isas); do
+    CGFAST_ISA=$isa "$build/native_tests" "$@" || failed=1
 done
+exit $failed
