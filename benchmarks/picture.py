@@ -9,8 +9,10 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from benchmarks.figures import significant
+
 if TYPE_CHECKING:
-    from benchmarks.figures import Group, significant
+    from benchmarks.figures import Group
 
 WIDTH, LEFT, RIGHT, ROW, HEAD, TOP, FOOT = 900, 330, 90, 17, 26, 46, 34
 FASTER, SLOWER, LIMIT = "#2b6cb0", "#c05621", "#718096"

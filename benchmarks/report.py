@@ -105,7 +105,7 @@ def losses(groups: list[Group]) -> str:
     for group in groups:
         for threads in group.thread_counts:
             ratios = {role: group.ratio(role, threads) or 1.0 for role in group.peers(threads)}
-            faster = [f"{role} takes {ratio:.2f} of cgfast's time" for role, ratio in ratios.items() if ratio < 1]
+            faster = [f"{role} takes {ratio:.2g} of cgfast's time" for role, ratio in ratios.items() if ratio < 1]
             if faster:
                 lines.append(f"- {group.name}, {threads} thread{'s' if threads > 1 else ''}: {'; '.join(faster)}.")
     return "\n".join(lines) or "Nowhere in these measurements."
@@ -119,9 +119,16 @@ def table(group: Group) -> str:
     for role in group.roles:
         found = [group.find(role, n) for n in counts]
         columns = [cell for n, figure in zip(counts, found, strict=True) for cell in pair(group, figure, n)]
-        notes = next((figure.note for figure in found if figure and figure.note), "")
-        lines.append(f"| {role} | {' | '.join(columns)} | {notes} |")
+        lines.append(f"| {role} | {' | '.join(columns)} | {notes([figure for figure in found if figure])} |")
     return "\n".join(lines)
+
+
+def notes(found: list[Figure]) -> str:
+    """What was noted beside the figures: once if it is the same for every thread count."""
+    distinct = {figure.note: figure.threads for figure in found if figure.note}
+    if len(distinct) < 2:
+        return "".join(distinct)
+    return "; ".join(f"{threads} thread{'s' if threads > 1 else ''}: {note}" for note, threads in distinct.items())
 
 
 def pair(group: Group, figure: Figure | None, threads: int) -> tuple[str, str]:

@@ -190,6 +190,8 @@ def search(
 
 def _number(value: object, name: str) -> float:
     try:
+        if isinstance(value, str | bytes | bytearray):
+            raise TypeError  # float() would read it
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         msg = f"{name} must be a number of Å, got {value!r}"
@@ -216,12 +218,19 @@ def _as_tensor(value: object) -> Any:  # noqa: ANN401 - a torch.Tensor, which mu
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever NumPy takes
     tensor = _as_tensor(value)
-    return value if tensor is None else tensor.detach().cpu().numpy()
+    if tensor is None:
+        return value
+    plain = tensor.detach().cpu()
+    return (plain.double() if plain.is_floating_point() else plain).numpy()  # NumPy has no bfloat16
 
 
 def _float_array(value: object, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     try:
-        array = np.ascontiguousarray(_plain(value), dtype=np.float64)
+        given = np.asarray(_plain(value))
+        if given.dtype.kind == "c":
+            msg = "complex numbers"
+            raise TypeError(msg)
+        array = np.ascontiguousarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         msg = f"{name} must be an array of numbers of shape {_shape_text(shape)}, got {type(value).__name__} ({error})"
         raise ValueError(msg) from None

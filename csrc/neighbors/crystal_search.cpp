@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "../check.hpp"
+
 namespace cgfast {
 namespace {
 
@@ -13,6 +15,9 @@ constexpr int64_t grid_threshold = 3000;
 // How much larger than the sphere of k atoms at the mean density the first search sphere is. Larger: more candidates for
 // every atom; smaller: more atoms need a second search.
 constexpr double density_margin = 1.2;
+constexpr double radius_growth = 1.3;
+
+constexpr double max_ordered_distance = 8000.0;  // Å: in steps of 1e-6 Å it must fit the 33 upper bits of a key
 
 }  // namespace
 
@@ -24,7 +29,7 @@ void CrystalSearch::set_crystal(const double* positions, const double* cell, con
 }
 
 double CrystalSearch::first_radius(const NeighborOptions& options) const {
-    if (options.max_neighbors == 0 || atoms_.n == 0) return options.cutoff;
+    if (options.max_neighbors == 0 || atoms_.n == 0) return largest_radius(options);
     double volume = lattice_.volume;
     for (int a = 0; a < 3; ++a) {
         if (lattice_.periodic[a]) continue;
@@ -39,10 +44,30 @@ double CrystalSearch::first_radius(const NeighborOptions& options) const {
     }
     const double volume_of_k = volume * static_cast<double>(options.max_neighbors) / static_cast<double>(atoms_.n);
     const double radius = density_margin * std::cbrt(volume_of_k * 3.0 / (4.0 * M_PI));
-    return std::min(options.cutoff, std::max(radius, 1e-3));
+    return std::min(largest_radius(options), std::max(radius, 1e-3));
 }
 
-void CrystalSearch::prepare(double radius) {
+double CrystalSearch::next_radius(const NeighborOptions& options, double radius) const {
+    return std::min(largest_radius(options), radius * radius_growth);
+}
+
+// The cutoff, or in a crystal without periodic axes the diagonal of its bounding box if that is less.
+double CrystalSearch::largest_radius(const NeighborOptions& options) const {
+    double radius = options.cutoff;
+    if (atoms_.n > 0 && !lattice_.periodic[0] && !lattice_.periodic[1] && !lattice_.periodic[2]) {
+        double diagonal2 = 0.0;
+        for (int c = 0; c < 3; ++c) diagonal2 += (atoms_.high[c] - atoms_.low[c]) * (atoms_.high[c] - atoms_.low[c]);
+        radius = std::min(radius, std::sqrt(diagonal2) * (1.0 + 1e-6) + 1e-6);
+    }
+    const bool ordered_by_distance = options.max_neighbors > 0 || options.sort == Sort::distance;
+    CGFAST_CHECK(!ordered_by_distance || radius < max_ordered_distance,
+                 "cutoff must be less than " << max_ordered_distance << " Å for neighbours in order of distance, got "
+                                             << options.cutoff);
+    return radius;
+}
+
+void CrystalSearch::prepare(const NeighborOptions& options, double radius) {
+    final_ = radius >= largest_radius(options);
     find_ghosts(lattice_, atoms_, radius, crystal_, ghosts_);
     use_grid_ = ghosts_.size() > grid_threshold;
     if (use_grid_) grid_.build(ghosts_);
@@ -63,7 +88,7 @@ bool CrystalSearch::find_row(int64_t target, const NeighborOptions& options, Row
                       scratch.hits.data());
     }
     measure(target, n_hits, scratch);
-    return finish_row(options, ghosts_.radius, scratch.row);
+    return finish_row(options, ghosts_.radius, final_, scratch.row);
 }
 
 // float64 distances of the hits; keeps those within the radius, without the atom itself.

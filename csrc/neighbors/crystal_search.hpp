@@ -20,11 +20,14 @@ class CrystalSearch {
 public:
     void set_crystal(const double* positions, const double* cell, const uint8_t* pbc, int64_t n_atoms, int64_t crystal);
 
-    // The radius to begin with: the cutoff, or for k-nearest a sphere that by the crystal's density should hold them.
+    // The radius to begin with: the largest, or for k-nearest a sphere that by the crystal's density should hold them.
     double first_radius(const NeighborOptions& options) const;
 
+    // The next one to try, at most largest_radius().
+    double next_radius(const NeighborOptions& options, double radius) const;
+
     // Lists the ghosts within `radius`, sorted into a grid if there are many.
-    void prepare(double radius);
+    void prepare(const NeighborOptions& options, double radius);
 
     // Leaves the edges of atom `target` in scratch.row; false if `radius` was too small for a k-nearest row.
     bool find_row(int64_t target, const NeighborOptions& options, RowScratch& scratch) const;
@@ -38,6 +41,7 @@ public:
     std::vector<int32_t> spatial_order() const;
 
 private:
+    double largest_radius(const NeighborOptions& options) const;
     void measure(int64_t target, int32_t n_hits, RowScratch& scratch) const;
 
     int64_t crystal_ = 0;
@@ -46,6 +50,7 @@ private:
     Ghosts ghosts_;
     CellGrid grid_;
     bool use_grid_ = false;
+    bool final_ = false;  // prepared for the largest radius
 };
 
 }  // namespace cgfast

@@ -177,7 +177,8 @@ void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int6
         double translation[3];
         lattice.to_fractional(position, fractional);
         for (int a = 0; a < 3; ++a) {
-            const double wrap = lattice.periodic[a] ? std::floor(fractional[a]) : 0.0;
+            // To the nearest cell: positions close to the origin, of either sign, keep every digit.
+            const double wrap = lattice.periodic[a] ? std::rint(fractional[a]) : 0.0;
             CGFAST_CHECK(std::fabs(wrap) < 2.5e8, "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
                                                     << i << " of crystal " << crystal << " " << wrap << " cells away");
             atoms.wraps[3 * i + a] = static_cast<int64_t>(wrap);

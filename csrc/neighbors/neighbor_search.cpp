@@ -13,13 +13,11 @@ namespace {
 constexpr int64_t atoms_per_task = 256;      // small crystals are handed out in groups of about this many atoms
 constexpr int64_t large_crystal = 1024;      // from here on the atoms of one crystal are shared among threads
 constexpr int64_t rows_per_task = 512;
-constexpr double radius_growth = 1.3;
-constexpr double max_cutoff = 8000.0;  // Å: distances in steps of 1e-6 Å must fit 33 bits
+
 
 void check_options(const CrystalBatch& batch, const NeighborOptions& options) {
     CGFAST_CHECK(std::isfinite(options.cutoff) && options.cutoff > 0,
                  "cutoff must be a positive number of Å, got " << options.cutoff);
-    CGFAST_CHECK(options.cutoff < max_cutoff, "cutoff must be less than " << max_cutoff << " Å, got " << options.cutoff);
     CGFAST_CHECK(std::isfinite(options.tolerance) && options.tolerance >= 0,
                  "tolerance must be zero or a positive number of Å, got " << options.tolerance);
     CGFAST_CHECK(options.n_threads >= 1, "threads must be at least 1, got " << options.n_threads);
@@ -77,8 +75,8 @@ void NeighborSearch::search_small(const CrystalBatch& batch, int64_t first, int6
         unfinished.resize(n);
         for (int64_t i = 0; i < n; ++i) unfinished[i] = i;
         for (double radius = search.first_radius(options_); !unfinished.empty();
-             radius = std::min(options_.cutoff, radius * radius_growth)) {
-            search.prepare(radius);
+             radius = search.next_radius(options_, radius)) {
+            search.prepare(options_, radius);
             size_t left = 0;
             for (int64_t target : unfinished) {
                 if (search.find_row(target, options_, scratch)) {
@@ -98,7 +96,7 @@ void NeighborSearch::search_large(const CrystalBatch& batch, int64_t crystal) {
     search.set_crystal(batch.positions + 3 * begin, batch.cells + 9 * crystal, batch.pbc + 3 * crystal,
                        graph_ptr_[crystal + 1] - begin, crystal);
     double radius = search.first_radius(options_);
-    search.prepare(radius);
+    search.prepare(options_, radius);
     std::vector<int32_t> unfinished = search.spatial_order();
     while (!unfinished.empty()) {
         const int64_t n_rows = static_cast<int64_t>(unfinished.size());
@@ -122,8 +120,8 @@ void NeighborSearch::search_large(const CrystalBatch& batch, int64_t crystal) {
         }
         unfinished.resize(left);
         if (left == 0) break;
-        radius = std::min(options_.cutoff, radius * radius_growth);
-        search.prepare(radius);
+        radius = search.next_radius(options_, radius);
+        search.prepare(options_, radius);
     }
 }
 

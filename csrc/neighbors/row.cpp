@@ -52,8 +52,7 @@ bool cut_shell(int64_t k, const NeighborOptions& options, double radius, bool fi
 
 }  // namespace
 
-bool finish_row(const NeighborOptions& options, double radius, Row& row) {
-    const bool final = radius >= options.cutoff;
+bool finish_row(const NeighborOptions& options, double radius, bool final, Row& row) {
     const int64_t k = options.max_neighbors;
     const bool enough = static_cast<int64_t>(row.neighbors.size()) >= k;
     row.share = 1.0;

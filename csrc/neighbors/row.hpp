@@ -36,7 +36,7 @@ struct Row {
 };
 
 // Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, key = ghost number). Returns
-// false, with `row` unspecified, if a larger radius could change the answer; never when radius == cutoff.
-bool finish_row(const NeighborOptions& options, double radius, Row& row);
+// false, with `row` unspecified, if a larger radius could change the answer; never when `final`: then there is none.
+bool finish_row(const NeighborOptions& options, double radius, bool final, Row& row);
 
 }  // namespace cgfast
