@@ -14,7 +14,7 @@ constexpr int64_t grid_threshold = 3000;
 
 // How much larger than the sphere of k atoms at the mean density the first search sphere is. Larger: more candidates for
 // every atom; smaller: more atoms need a second search.
-constexpr double density_margin = 1.2;
+constexpr double density_margin = 1.15;
 constexpr double radius_growth = 1.3;
 
 constexpr double max_ordered_distance = 8000.0;  // Å: in steps of 1e-6 Å it must fit the 33 upper bits of a key

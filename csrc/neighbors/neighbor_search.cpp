@@ -35,42 +35,35 @@ NeighborSearch::NeighborSearch(const CrystalBatch& batch, const NeighborOptions&
     graph_ptr_.assign(batch.graph_ptr, batch.graph_ptr + batch.n_crystals + 1);
     rows_.resize(graph_ptr_.back());
 
-    // Groups depend on the batch alone, never on the number of threads.
-    struct Group {
-        int64_t first, last;
-        int32_t store;
-    };
-    std::vector<Group> groups;
+    // Groups of small crystals; they depend on the batch alone, never on the number of threads.
+    std::vector<int64_t> bounds;
     std::vector<int64_t> large;
-    int64_t open_atoms = atoms_per_task;
+    int64_t group_atoms = 0;
     for (int64_t b = 0; b < batch.n_crystals; ++b) {
         const int64_t n = graph_ptr_[b + 1] - graph_ptr_[b];
-        if (n >= large_crystal) {
-            large.push_back(b);
-            open_atoms = atoms_per_task;
-            continue;
+        if (n >= large_crystal) large.push_back(b);
+        if (bounds.empty() || group_atoms >= atoms_per_task) {
+            bounds.push_back(b);
+            group_atoms = 0;
         }
-        if (open_atoms >= atoms_per_task) {
-            groups.push_back({b, b, static_cast<int32_t>(groups.size())});
-            open_atoms = 0;
-        }
-        groups.back().last = b + 1;
-        open_atoms += n;
+        group_atoms += n >= large_crystal ? 0 : n;
     }
-    stores_.resize(groups.size());
-    parallel_for(static_cast<int64_t>(groups.size()), options.n_threads,
-                 [&](int64_t g) { search_small(batch, groups[g].first, groups[g].last, groups[g].store); });
+    bounds.push_back(batch.n_crystals);
+    parallel_for(static_cast<int64_t>(bounds.size()) - 1, options.n_threads,
+                 [&](int64_t g) { search_small(batch, bounds[g], bounds[g + 1]); });
     for (int64_t b : large) search_large(batch, b);
-    for (const RowPlace& row : rows_) n_edges_ += row.count + padding(row.count);
+    for (const FoundRow& row : rows_) n_edges_ += row.count + padding(row.count);
 }
 
-void NeighborSearch::search_small(const CrystalBatch& batch, int64_t first, int64_t last, int32_t store) {
+void NeighborSearch::search_small(const CrystalBatch& batch, int64_t first, int64_t last) {
     thread_local CrystalSearch search;
     thread_local RowScratch scratch;
     thread_local std::vector<int64_t> unfinished;
+    EdgeArenas::Loan arena(arenas_);
     for (int64_t b = first; b < last; ++b) {
         const int64_t begin = graph_ptr_[b];
         const int64_t n = graph_ptr_[b + 1] - begin;
+        if (n >= large_crystal) continue;
         search.set_crystal(batch.positions + 3 * begin, batch.cells + 9 * b, batch.pbc + 3 * b, n, b);
         unfinished.resize(n);
         for (int64_t i = 0; i < n; ++i) unfinished[i] = i;
@@ -80,7 +73,7 @@ void NeighborSearch::search_small(const CrystalBatch& batch, int64_t first, int6
             size_t left = 0;
             for (int64_t target : unfinished) {
                 if (search.find_row(target, options_, scratch)) {
-                    keep_row(search, target, begin + target, store, scratch.row);
+                    keep_row(search, target, scratch.row, *arena, rows_[begin + target]);
                 } else {
                     unfinished[left++] = target;
                 }
@@ -100,17 +93,14 @@ void NeighborSearch::search_large(const CrystalBatch& batch, int64_t crystal) {
     std::vector<int32_t> unfinished = search.spatial_order();
     while (!unfinished.empty()) {
         const int64_t n_rows = static_cast<int64_t>(unfinished.size());
-        const int64_t n_tasks = (n_rows + rows_per_task - 1) / rows_per_task;
-        const int64_t first_store = static_cast<int64_t>(stores_.size());
-        stores_.resize(first_store + n_tasks);
         std::vector<char> done(n_rows, 0);
-        parallel_for(n_tasks, options_.n_threads, [&](int64_t task) {
+        parallel_for((n_rows + rows_per_task - 1) / rows_per_task, options_.n_threads, [&](int64_t task) {
             thread_local RowScratch scratch;
+            EdgeArenas::Loan arena(arenas_);
             const int64_t end = std::min(n_rows, (task + 1) * rows_per_task);
             for (int64_t r = task * rows_per_task; r < end; ++r) {
                 if (!search.find_row(unfinished[r], options_, scratch)) continue;
-                keep_row(search, unfinished[r], begin + unfinished[r], static_cast<int32_t>(first_store + task),
-                         scratch.row);
+                keep_row(search, unfinished[r], scratch.row, *arena, rows_[begin + unfinished[r]]);
                 done[r] = 1;
             }
         });
@@ -125,23 +115,17 @@ void NeighborSearch::search_large(const CrystalBatch& batch, int64_t crystal) {
     }
 }
 
-void NeighborSearch::keep_row(const CrystalSearch& search, int64_t target, int64_t row, int32_t store_index,
-                              const Row& found) {
-    const std::vector<Neighbor>& neighbors = found.neighbors;
-    Store& store = stores_[store_index];
-    const size_t begin = store.source.size();
-    const size_t count = neighbors.size();
-    rows_[row] = {static_cast<int64_t>(begin), static_cast<int32_t>(count), store_index};
-    store.source.resize(begin + count);
-    store.distances.resize(begin + count);
-    store.shifts.resize(3 * (begin + count));
-    for (size_t n = 0; n < count; ++n) {
-        store.source[begin + n] = search.source(neighbors[n].ghost());
-        store.distances[begin + n] = neighbors[n].distance;
-        search.shift(neighbors[n].ghost(), target, &store.shifts[3 * (begin + n)]);
+void NeighborSearch::keep_row(const CrystalSearch& search, int64_t target, const Row& found, EdgeArena& arena,
+                              FoundRow& row) {
+    const int64_t count = static_cast<int64_t>(found.neighbors.size());
+    Edge* edges = arena.allocate(count);
+    row = {edges, count, found.tied_from, found.share};
+    for (const Neighbor& neighbor : found.neighbors) {
+        edges->distance = neighbor.distance;
+        edges->source = search.source(neighbor.ghost());
+        search.shift(neighbor.ghost(), target, edges->shift);
+        ++edges;
     }
-    if (!options_.shell) return;
-    for (const Neighbor& neighbor : neighbors) store.weights.push_back(found.weight(neighbor));
 }
 
 int64_t NeighborSearch::padding(int64_t count) const {
@@ -154,37 +138,38 @@ void NeighborSearch::fill(const NeighborArrays& out) {
     for (int64_t i = 0; i < n_atoms; ++i) {
         out.row_ptr[i + 1] = out.row_ptr[i] + rows_[i].count + padding(rows_[i].count);
     }
-    const int64_t n_crystals = static_cast<int64_t>(graph_ptr_.size()) - 1;
-    parallel_for(n_crystals == 0 ? 0 : (n_atoms + rows_per_task - 1) / rows_per_task, options_.n_threads, [&](int64_t task) {
-        const int64_t first = task * rows_per_task;
-        const int64_t last = std::min(n_atoms, first + rows_per_task);
-        int64_t b = std::upper_bound(graph_ptr_.begin(), graph_ptr_.end(), first) - graph_ptr_.begin() - 1;
-        for (int64_t i = first; i < last; ++i) {
-            while (graph_ptr_[b + 1] <= i) ++b;
-            const RowPlace& place = rows_[i];
-            const Store& store = stores_[place.store];
-            int64_t e = out.row_ptr[i];
-            for (int64_t n = place.begin; n < place.begin + place.count; ++n, ++e) {
-                out.source[e] = graph_ptr_[b] + store.source[n];
-                out.target[e] = i;
-                std::copy_n(&store.shifts[3 * n], 3, out.shifts + 3 * e);
-                out.distances[e] = store.distances[n];
-                if (out.edge_weight != nullptr) out.edge_weight[e] = options_.shell ? store.weights[n] : 1.0;
-            }
-            for (; e < out.row_ptr[i + 1]; ++e) {
-                out.source[e] = graph_ptr_[b];
-                out.target[e] = i;
-                std::fill_n(out.shifts + 3 * e, 3, 0);
-                out.distances[e] = options_.cutoff + 1.0;
-                if (out.edge_weight != nullptr) out.edge_weight[e] = 1.0;
-            }
-        }
+    parallel_for((n_atoms + rows_per_task - 1) / rows_per_task, options_.n_threads, [&](int64_t task) {
+        fill_rows(out, task * rows_per_task, std::min(n_atoms, (task + 1) * rows_per_task));
     });
-    for (int64_t b = 0; b < n_crystals; ++b) {
+    for (size_t b = 0; b + 1 < graph_ptr_.size(); ++b) {
         out.few[b] = std::count_if(rows_.begin() + graph_ptr_[b], rows_.begin() + graph_ptr_[b + 1],
-                                   [&](const RowPlace& row) { return row.count < options_.max_neighbors; });
+                                   [&](const FoundRow& row) { return row.count < options_.max_neighbors; });
     }
-    stores_ = {};
+    arenas_.clear();
+    rows_ = {};
+}
+
+void NeighborSearch::fill_rows(const NeighborArrays& out, int64_t first, int64_t last) const {
+    int64_t b = std::upper_bound(graph_ptr_.begin(), graph_ptr_.end(), first) - graph_ptr_.begin() - 1;
+    for (int64_t i = first; i < last; ++i) {
+        while (graph_ptr_[b + 1] <= i) ++b;
+        const FoundRow& row = rows_[i];
+        int64_t e = out.row_ptr[i];
+        for (const Edge* edge = row.edges; edge != row.edges + row.count; ++edge, ++e) {
+            out.source[e] = graph_ptr_[b] + edge->source;
+            out.target[e] = i;
+            std::copy_n(edge->shift, 3, out.shifts + 3 * e);
+            out.distances[e] = edge->distance;
+            if (out.edge_weight != nullptr) out.edge_weight[e] = edge->distance >= row.tied_from ? row.share : 1.0;
+        }
+        for (; e < out.row_ptr[i + 1]; ++e) {
+            out.source[e] = graph_ptr_[b];
+            out.target[e] = i;
+            std::fill_n(out.shifts + 3 * e, 3, 0);
+            out.distances[e] = options_.cutoff + 1.0;
+            if (out.edge_weight != nullptr) out.edge_weight[e] = 1.0;
+        }
+    }
 }
 
 }  // namespace cgfast

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "edge_arena.hpp"
 #include "row.hpp"
 
 namespace cgfast {
@@ -38,29 +39,23 @@ public:
     void fill(const NeighborArrays& out);
 
 private:
-    // The edges of some rows, in the order in which they were found.
-    struct Store {
-        std::vector<int32_t> source;
-        std::vector<int32_t> shifts;
-        std::vector<double> distances;
-        std::vector<double> weights;
-    };
-    struct RowPlace {
-        int64_t begin = 0;
-        int32_t count = 0;
-        int32_t store = 0;
+    struct FoundRow {
+        const Edge* edges = nullptr;
+        int64_t count = 0;
+        double tied_from = 0;  // as in Row
+        double share = 1;
     };
 
-    void search_small(const CrystalBatch& batch, int64_t first, int64_t last, int32_t store);
+    void search_small(const CrystalBatch& batch, int64_t first, int64_t last);
     void search_large(const CrystalBatch& batch, int64_t crystal);
-    void keep_row(const class CrystalSearch& search, int64_t target, int64_t row, int32_t store,
-                  const Row& found);
+    void keep_row(const class CrystalSearch& search, int64_t target, const Row& found, EdgeArena& arena, FoundRow& row);
+    void fill_rows(const NeighborArrays& out, int64_t first, int64_t last) const;
     int64_t padding(int64_t count) const;
 
     NeighborOptions options_;
     std::vector<int64_t> graph_ptr_;
-    std::vector<Store> stores_;
-    std::vector<RowPlace> rows_;
+    std::vector<FoundRow> rows_;
+    EdgeArenas arenas_;
     int64_t n_edges_ = 0;
 };
 

@@ -31,8 +31,6 @@ struct Row {
     std::vector<Neighbor> neighbors;
     double tied_from = 0;  // neighbours at least this far share the last places ...
     double share = 1;      // ... with this weight each
-
-    double weight(const Neighbor& neighbor) const { return neighbor.distance >= tied_from ? share : 1.0; }
 };
 
 // Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, key = ghost number). Returns
