@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +52,7 @@ class StandInModel:
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models by any of three names, and graphs without edges, so that only the command is tested."""
+    """Models by any of three names, so that only the command is tested."""
 
     def load_model(name: str, *, atom_init: object = None) -> StandInModel:
         del atom_init
@@ -62,12 +61,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ValueError(message)
         return StandInModel(name)
 
-    def build(crystals: Any, spec: GraphSpec, *, threads: int | None = None) -> SimpleNamespace:
-        del spec, threads
-        return SimpleNamespace(graph_ptr=crystals.graph_ptr, atomic_numbers=crystals.atomic_numbers)
-
     monkeypatch.setattr("cgfast.models.load_model", load_model)
-    monkeypatch.setattr("cgfast.screening.predict.build_graphs", build)
     monkeypatch.delenv("CGFAST_DEBUG", raising=False)
 
 
@@ -302,7 +296,7 @@ def test_lines_of_progress_where_there_is_no_terminal(monkeypatch, tmp_path: Pat
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [sys.executable, "-m", "cgfast.cli", *arguments],
         capture_output=True,
         text=True,
@@ -313,7 +307,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_and_fits() -> None:
     code = "import sys; from cgfast.cli import app; app(['-h'], standalone_mode=False); print([*sys.modules])"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     for heavy in ("torch", "pyarrow", "gemmi", "pymatgen"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class PropertyModel:
         """(B,) float64 values in `unit` for a graph made with this model's spec; for a classifier the probability of the
         last class.
 
-        Raises ValueError for elements that the model does not know. Same bits for the same batch and thread count.
+        Raises ValueError for elements that the model does not know. Same bits for the same batch and torch thread count.
         """
         import torch
 
@@ -103,6 +105,8 @@ class PropertyModel:
     def predict(self, x: Any, *, threads: int | None = None) -> Prediction:  # noqa: ANN401 - pymatgen, ASE are optional
         """Predict for a pymatgen Structure, an ASE Atoms, a list of either, or Crystals.
 
+        Same bits for the same crystals, whatever `threads` is.
+
         Raises ValueError, naming the crystal, for input that has no prediction (use cgfast.screen() to list failures
         instead).
         """
@@ -113,11 +117,18 @@ class PropertyModel:
             more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more crystals have problems)"
             msg = f"crystal {index} (id {crystals.ids[index]}) cannot be predicted: {reason}{more}"
             raise ValueError(msg)
-        parts = (crystals[part] for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS))
-        values = [self.predict_graph(build_graphs(part, self.spec, threads=threads)) for part in parts]
+        with BatchPool(threads) as pool:
+            parts = [
+                pool.submit(functools.partial(self._predict_batch, crystals[part]))
+                for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS)
+            ]
+            values = [part.result() for part in parts]
         return Prediction(
             np.concatenate([np.zeros(0), *values]), self.unit, self.property, np.asarray(crystals.ids), self.classes
         )
+
+    def _predict_batch(self, crystals: Crystals) -> NDArray[np.float64]:
+        return self.predict_graph(build_graphs(crystals, self.spec, threads=1))
 
     def save(self, folder: str | os.PathLike[str], *, card: dict[str, Any] | None = None) -> Path:
         """Write the model to a folder that load_model() reads: `model.safetensors` and `model.json`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from cgfast.graph import build_graphs, split_by_atoms
 from cgfast.screening.failures import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from cgfast.batch_pool import BatchPool
     from cgfast.crystals import Crystals
     from cgfast.models import PropertyModel
     from cgfast.neighbors import GraphSpec
@@ -46,35 +48,46 @@ def graph_specs(models: Sequence[PropertyModel], ties: str | None) -> list[Graph
 class Predictor:
     """Applies `models` to batches of crystals; a crystal that some model cannot predict is a failure.
 
-    Models are grouped by GraphSpec and each graph is built once. Work goes in batches of at most
-    `batch_atoms` atoms. Where a batch raises, its crystals are tried one at a time, so that only the culprits
-    are lost.
+    Models are grouped by GraphSpec and each graph is built once. Work goes to `pool` in batches of at most `batch_atoms`
+    atoms. Where a batch raises, its crystals are tried one at a time, so that only the culprits are lost.
     """
 
-    def __init__(self, models: Sequence[PropertyModel], *, ties: str | None, batch_atoms: int, threads: int | None) -> None:
+    def __init__(self, models: Sequence[PropertyModel], *, ties: str | None, batch_atoms: int, pool: BatchPool) -> None:
         self.models = list(models)
         self.specs = graph_specs(models, ties)
         self._groups: dict[GraphSpec, list[int]] = {}
         for index, spec in enumerate(self.specs):
             self._groups.setdefault(spec, []).append(index)
         self._batch_atoms = batch_atoms
-        self._threads = threads
+        self._pool = pool
 
     def __call__(self, crystals: Crystals) -> Outcome:
         """Predict every crystal. Never raises for what is in a crystal."""
-        outcome = Outcome(
-            values=np.full((len(crystals), len(self.models)), np.nan),
-            few_neighbors=np.zeros(len(crystals), dtype=bool),
-            failures=self._unknown_elements(crystals),
-        )
+        return self.submit(crystals)()
+
+    def submit(self, crystals: Crystals) -> Callable[[], Outcome]:
+        """Begin to predict every crystal; the function returned waits for the outcome."""
+        failures = self._unknown_elements(crystals)
         known = np.ones(len(crystals), dtype=bool)
-        known[list(outcome.failures)] = False
+        known[list(failures)] = False
         usable = np.flatnonzero(known)
         subset = crystals if len(usable) == len(crystals) else crystals[usable]
-        for part in split_by_atoms(subset.graph_ptr, self._batch_atoms):
-            self._fill(subset[part], usable[part], outcome)
-        self._reject_non_finite(usable, outcome)
-        return outcome
+        parts = [
+            (usable[part], self._pool.submit(functools.partial(self._predict, subset[part])))
+            for part in split_by_atoms(subset.graph_ptr, self._batch_atoms)
+        ]
+
+        def wait() -> Outcome:
+            outcome = self._nothing(len(crystals))
+            outcome.failures.update(failures)
+            for where, part in parts:
+                _place(part.result(), where, outcome)
+            return outcome
+
+        return wait
+
+    def _nothing(self, n_crystals: int) -> Outcome:
+        return Outcome(np.full((n_crystals, len(self.models)), np.nan), np.zeros(n_crystals, dtype=bool), {})
 
     def _unknown_elements(self, crystals: Crystals) -> dict[int, tuple[str, str]]:
         limit = min(model.max_atomic_number for model in self.models)
@@ -90,43 +103,48 @@ class Predictor:
             failures[index] = ("predict", "; ".join(reasons))
         return failures
 
-    def _fill(self, crystals: Crystals, where: NDArray[np.intp], outcome: Outcome) -> None:
+    def _predict(self, crystals: Crystals) -> Outcome:
+        outcome = self._nothing(len(crystals))
         try:
             for spec, members in self._groups.items():
-                graph = build_graphs(crystals, spec, threads=self._threads)
-                few = getattr(graph, "few_neighbors", None)
-                if few is not None:
-                    outcome.few_neighbors[where] |= np.asarray(few, dtype=bool)
+                graph = build_graphs(crystals, spec, threads=1)
+                outcome.few_neighbors[:] |= graph.few_neighbors
                 for index in members:
-                    values = np.asarray(self.models[index].predict_graph(graph), dtype=np.float64)
-                    outcome.values[where, index] = values.reshape(len(crystals))
+                    outcome.values[:, index] = self.models[index].predict_graph(graph)
         except ImportError:
             raise  # no fault of a crystal: nothing can be predicted at all
         except Exception as error:  # noqa: BLE001 - whatever a crystal makes go wrong, the others go on
             if len(crystals) == 1:
-                outcome.failures[int(where[0])] = self._diagnose(crystals, error)
-                return
-            for position in range(len(crystals)):
-                one = slice(position, position + 1)
-                self._fill(crystals[one], where[one], outcome)
+                outcome.failures[0] = self._diagnose(crystals, error)
+                return outcome
+            for position, crystal in enumerate(crystals):
+                _place(self._predict(crystal), np.array([position]), outcome)
+            return outcome
+        self._reject_non_finite(outcome)
+        return outcome
 
     def _diagnose(self, crystals: Crystals, error: Exception) -> tuple[str, str]:
         """Find the stage that failed: the graph if building one raises, else the prediction."""
         for spec in self._groups:
             try:
-                build_graphs(crystals, spec, threads=self._threads)
+                build_graphs(crystals, spec, threads=1)
             except Exception as graph_error:  # noqa: BLE001 - it is what we look for
                 return "graph", describe_error(graph_error)
         return "predict", describe_error(error)
 
-    def _reject_non_finite(self, usable: NDArray[np.intp], outcome: Outcome) -> None:
-        bad_rows = usable[~np.isfinite(outcome.values[usable]).all(axis=1)]
-        for index in bad_rows.tolist():
-            if index in outcome.failures:
-                continue
+    def _reject_non_finite(self, outcome: Outcome) -> None:
+        for index in np.flatnonzero(~np.isfinite(outcome.values).all(axis=1)).tolist():
             reasons = [
                 f"{model.name} gives {value}"
                 for model, value in zip(self.models, outcome.values[index].tolist(), strict=True)
                 if not np.isfinite(value)
             ]
             outcome.failures[index] = ("predict", "; ".join(reasons))
+
+
+def _place(part: Outcome, where: NDArray[np.intp], whole: Outcome) -> None:
+    """Put the outcome of crystals `where` into that of the whole batch."""
+    whole.values[where] = part.values
+    whole.few_neighbors[where] = part.few_neighbors
+    for index, failure in part.failures.items():
+        whole.failures[int(where[index])] = failure

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS
 from cgfast.screening.columns import prediction_columns
 from cgfast.screening.job import Job, metadata, open_models, open_reader, prediction_table
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from cgfast.models import PropertyModel
 
 _FIRST_FAILURES = 10
+_BATCHES_AHEAD = 2
 
 
 def screen(
@@ -61,7 +64,7 @@ def screen(
             Failures go to `<stem>-failures.csv` beside it, which is always written. Both appear by atomic rename when the
             job is done. Without `out` the table is returned.
         batch_atoms: Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
-        threads: Threads for graphs and network; None for the default of this process.
+        threads: Threads, each computing a batch at a time; None for the default of this process.
         ties: Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
         keep: Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
         top: `table` is then the `top` rows with the lowest value of column `by`; of equal ones the earlier row is better.
@@ -84,7 +87,7 @@ def screen(
             another process. A row that any of the models cannot predict is a failure, not an error.
         FailuresError: See `strict`.
 
-    Deterministic: the same rows, models, batch_atoms, ties and thread count give the same values.
+    Deterministic: the same rows, models, batch_atoms and ties give the same bits, for any thread count.
     """
     job = Job(batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=by, head=head)
     path = None if out is None else check_out(out)
@@ -93,8 +96,8 @@ def screen(
     names = prediction_columns(loaded)
     collector = _collector(job, names, descending=descending, wanted=path is None)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_torch_threads(threads))
-        predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, threads=threads)
+        pool = stack.enter_context(BatchPool(threads))
+        predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool)
         file = None
         if path is not None:
             file = stack.enter_context(OutputFile(path, metadata(loaded, names, predictor.specs, batch_atoms)))
@@ -141,8 +144,8 @@ class _Loop:
     def run(self, reader: Reader, on_progress: Callable[[Progress], None] | None) -> None:
         """Take every batch of `reader`; raise RuntimeError if a row is lost or counted twice."""
         with contextlib.closing(prefetch(reader.batches())) as batches:
-            for batch in batches:
-                self._take(batch)
+            for batch, outcome in self._outcomes(batches):
+                self._take(batch, outcome)
                 if on_progress is not None:
                     seconds = time.perf_counter() - self.started
                     total = _total(reader, self.rows)
@@ -151,9 +154,19 @@ class _Loop:
             self._put(prediction_table([], np.empty((0, len(self._names))), [], self._names, None))
         self._verify()
 
-    def _take(self, batch: StructureBatch) -> None:
+    def _outcomes(self, batches: Iterator[StructureBatch]) -> Iterator[tuple[StructureBatch, Outcome]]:
+        """Predict a few batches of rows ahead, so that no thread waits at the end of one; yield them in order."""
+        waiting: deque[tuple[StructureBatch, Callable[[], Outcome]]] = deque()
+        for batch in batches:
+            waiting.append((batch, self._predictor.submit(batch.crystals)))
+            if len(waiting) > _BATCHES_AHEAD:
+                first, outcome = waiting.popleft()
+                yield first, outcome()
+        for batch, outcome in waiting:
+            yield batch, outcome()
+
+    def _take(self, batch: StructureBatch, outcome: Outcome) -> None:
         _check_partition(batch, self.rows)
-        outcome = self._predictor(batch.crystals)
         table, failures = self._split(batch, outcome)
         if table.num_rows + len(failures) != batch.n_rows:
             msg = f"{batch.n_rows} rows came in but {table.num_rows} + {len(failures)} go out; this is a bug"
@@ -209,19 +222,3 @@ def _check_partition(batch: StructureBatch, start: int) -> None:
     if not np.array_equal(every, np.arange(start, start + batch.n_rows)) or np.any(np.diff(rows) <= 0):
         msg = f"the reader lost or repeated rows between {start} and {start + batch.n_rows}; this is a bug"
         raise RuntimeError(msg)
-
-
-@contextlib.contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    """Let torch use `threads` threads meanwhile; the matrix products are its part."""
-    if threads is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

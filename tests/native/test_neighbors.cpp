@@ -335,6 +335,25 @@ TEST(neighbors_nearest_with_a_vast_cutoff) {
     CHECK(search(crystals, options(7999.0, 12)) == search(crystals, options(9.0, 12)), "differs from a cutoff of 9");
 }
 
+// The nearest two share a bin of 1e-6 Å, so the lower source comes first although it is the farther by 2e-8 Å. Here a
+// search radius (see first_radius in crystal_search.cpp) falls between the two: what lies just beyond it must not be
+// missed.
+TEST(neighbors_ties_on_either_side_of_a_search_radius) {
+    for (const double growth : {1.0, 1.3}) {
+        const double length = 10.0;
+        const double radius = growth * 1.2 * std::cbrt(length * length * length / (4.0 * M_PI));
+        Crystal crystal;
+        crystal.cell = {length, 0, 0, 0, length, 0, 0, 0, length};
+        crystal.pbc = {1, 1, 1};
+        const double far = (radius + 1e-8) / std::sqrt(3.0);
+        const double near = (radius - 1e-8) / std::sqrt(3.0);
+        crystal.positions = {0, 0, 0, far, far, -far, near, near, near};
+        const Lists lists = search({crystal}, options(9.0, 1));
+        CHECK(lists.source[0] == 1, "growth " << growth << ": source " << lists.source[0] << " at " << lists.distances[0]
+                                              << ", search radius " << radius);
+    }
+}
+
 TEST(neighbors_refuse_bad_options) {
     Crystal crystal;
     crystal.cell = {3, 0, 0, 0, 3, 0, 0, 0, 3};
