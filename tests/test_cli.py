@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -307,9 +308,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_and_fits() -> None:
     code = "import sys; from cgfast.cli import app; app(['-h'], standalone_mode=False); print([*sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     for heavy in ("torch", "pyarrow", "gemmi", "pymatgen"):
         assert f"'{heavy}'" not in done.stdout
     assert len(command("--help").stdout.splitlines()) < 30

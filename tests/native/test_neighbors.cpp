@@ -335,13 +335,14 @@ TEST(neighbors_nearest_with_a_vast_cutoff) {
     CHECK(search(crystals, options(7999.0, 12)) == search(crystals, options(9.0, 12)), "differs from a cutoff of 9");
 }
 
-// The nearest two share a bin of 1e-6 Å, so the lower source comes first although it is the farther by 2e-8 Å. Here a
-// search radius (see first_radius in crystal_search.cpp) falls between the two: what lies just beyond it must not be
-// missed.
+// The nearest two share a bin of 1e-6 Å, so the lower source comes first although it is the farther by 2e-8 Å. Where a
+// search radius falls between the two, what lies just beyond it must not be missed; the first radius is a round multiple
+// of that of a sphere that holds k atoms (density_margin in crystal_search.cpp).
 TEST(neighbors_ties_on_either_side_of_a_search_radius) {
-    for (const double growth : {1.0, 1.3}) {
+    for (int percent = 100; percent <= 150; ++percent) {
         const double length = 10.0;
-        const double radius = growth * 1.2 * std::cbrt(length * length * length / (4.0 * M_PI));
+        const double radius = 0.01 * percent * std::cbrt(length * length * length / (4.0 * M_PI));
+        if (std::rint((radius - 1e-8) / 1e-6) != std::rint((radius + 1e-8) / 1e-6)) continue;  // not in one bin
         Crystal crystal;
         crystal.cell = {length, 0, 0, 0, length, 0, 0, 0, length};
         crystal.pbc = {1, 1, 1};
@@ -349,8 +350,8 @@ TEST(neighbors_ties_on_either_side_of_a_search_radius) {
         const double near = (radius - 1e-8) / std::sqrt(3.0);
         crystal.positions = {0, 0, 0, far, far, -far, near, near, near};
         const Lists lists = search({crystal}, options(9.0, 1));
-        CHECK(lists.source[0] == 1, "growth " << growth << ": source " << lists.source[0] << " at " << lists.distances[0]
-                                              << ", search radius " << radius);
+        CHECK(lists.source[0] == 1, "at " << percent << " %: source " << lists.source[0] << " at " << lists.distances[0]
+                                          << ", search radius " << radius);
     }
 }
 
@@ -361,7 +362,7 @@ TEST(neighbors_refuse_bad_options) {
     crystal.positions = {0, 0, 0};
     for (const double cutoff : {0.0, -1.0, not_a_number, infinity})
         CHECK_REFUSED(search({crystal}, options(cutoff)), "cutoff");
-    CHECK_REFUSED(search({crystal}, options(8000.0)), "8000");
+    CHECK_REFUSED(search({crystal}, options(8000.0, 12)), "8000");
     CHECK_REFUSED(search({crystal}, options(7999.0)), "too large for the cell of crystal 0");
     NeighborOptions bad = options(3.0, 12, true);
     for (const double tolerance : {-1e-3, not_a_number, infinity}) {

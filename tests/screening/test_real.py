@@ -92,7 +92,7 @@ def test_batches_and_company_do_not_change_a_number(structures: Path, prediction
 def start(out: Path) -> subprocess.Popen[str]:
     """A job of a few seconds, once it is writing."""
     arguments = ["screen", str(STRUCTURES), "--model", "band-gap", "--out", str(out)]
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         [sys.executable, "-m", "cgfast.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
