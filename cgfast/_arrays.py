@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["any_array", "flags", "floats", "integers", "names", "pointers", "refuse", "short"]
+__all__ = ["any_array", "flags", "floats", "graph_pointers", "integers", "names", "pointers", "refuse", "short", "tensor"]
 
 
 def refuse(argument: str, came: str, expected: str) -> NoReturn:
@@ -53,10 +53,27 @@ def integers(argument: str, value: ArrayLike, dtype: type[np.int32 | np.int64]) 
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+def graph_pointers(value: ArrayLike | None, n_atoms: int) -> NDArray[np.int64]:
+    """(B + 1,) int64 pointers into N atoms; None is one crystal of all of them."""
+    ptr = np.array([0, n_atoms], np.int64) if value is None else integers("graph_ptr", value, np.int64)
+    if len(ptr) < 1 or ptr[0] != 0 or ptr[-1] != n_atoms or bool(np.any(ptr[1:] < ptr[:-1])):
+        refuse("graph_ptr", short(ptr), f"a sequence that starts at 0, never falls and ends at {n_atoms}")
+    return ptr
+
+
+def tensor(value: object) -> Any:  # noqa: ANN401 - torch must not be imported for a type
+    """``value`` if it is a torch tensor, else None."""
+    return value if type(value).__module__.partition(".")[0] == "torch" else None
+
+
 def any_array(argument: str, value: ArrayLike) -> NDArray[Any]:
-    """``value`` as whatever array NumPy makes of it."""
+    """``value``, which may be a torch tensor on any device, as whatever array NumPy makes of it."""
     try:
-        return np.asarray(value)
+        given = tensor(value)
+        if given is None:
+            return np.asarray(value)
+        plain = given.detach().cpu()
+        return np.asarray((plain.double() if plain.is_floating_point() else plain).numpy())  # NumPy has no bfloat16
     except (ValueError, TypeError) as error:
         message = f"{argument} cannot be made an array: {error}"
         raise ValueError(message) from None
@@ -67,6 +84,8 @@ def flags(value: ArrayLike, n_crystals: int) -> NDArray[np.bool_]:
     array = any_array("pbc", value)
     if array.dtype.kind not in "biu" and array.size:
         refuse("pbc", f"type {array.dtype}", "bool")
+    if not np.isin(array, (0, 1)).all():
+        refuse("pbc", short(array), "bool")
     if array.shape not in {(), (3,), (n_crystals, 3)}:
         refuse("pbc", f"shape {array.shape}", f"one bool, (3,) or ({n_crystals}, 3)")
     return np.ascontiguousarray(np.broadcast_to(array.astype(bool), (n_crystals, 3)))

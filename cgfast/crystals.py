@@ -75,9 +75,7 @@ class Crystals:
         numbers = _arrays.integers("atomic_numbers", atomic_numbers, np.int32)
         if len(numbers) != n_atoms:
             _arrays.refuse("atomic_numbers", f"length {len(numbers)}", f"{n_atoms}, one for each row of positions")
-        ptr = np.array([0, n_atoms], np.int64) if graph_ptr is None else _arrays.integers("graph_ptr", graph_ptr, np.int64)
-        if len(ptr) < 1 or ptr[0] != 0 or ptr[-1] != n_atoms or bool(np.any(ptr[1:] < ptr[:-1])):
-            _arrays.refuse("graph_ptr", _arrays.short(ptr), f"a sequence that starts at 0, never falls and ends at {n_atoms}")
+        ptr = _arrays.graph_pointers(graph_ptr, n_atoms)
         n_crystals = len(ptr) - 1
         if cell is None:
             vectors = np.zeros((n_crystals, 3, 3))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from cgfast._arrays import any_array, floats, graph_pointers, integers, refuse, tensor
 from cgfast._optional import require
 from cgfast.neighbors import GraphSpec, search
 
@@ -113,15 +114,14 @@ class CrystalGraph:
         """A graph from a user's own edges, in any order (sorted stably by target if they are not).
 
         edge_index: (2, E) whole numbers, rows (source, target). atomic_numbers: (N,). graph_ptr: (B + 1,), default one
-        crystal. distances, edge_weight: (E,). shifts: (E, 3). Torch tensors in give a torch graph.
+        crystal. distances, edge_weight: (E,). shifts: (E, 3). An edge_index that is a torch tensor gives a torch graph on its
+        device.
 
         Raises ValueError for wrong shapes, atoms that do not exist, and edges between crystals.
         """
-        inputs: list[Any] = [edge_index, atomic_numbers, graph_ptr, distances, shifts, edge_weight]
-        devices = [i.device for i in inputs if type(i).__module__.partition(".")[0] == "torch"]
-        plain = [i.detach().cpu().numpy() if hasattr(i, "detach") else i for i in inputs]
-        graph = cls(*_sorted_edges(*plain))
-        return graph.to(devices[0]) if devices else graph
+        graph = cls(*_sorted_edges(edge_index, atomic_numbers, graph_ptr, distances, shifts, edge_weight))
+        given = tensor(edge_index)
+        return graph if given is None else graph.to(given.device)
 
     def to_pyg(self) -> Any:  # noqa: ANN401 - torch_geometric is optional
         """A torch_geometric `Batch` with z, edge_index, distances, shifts, edge_weight, batch and ptr.
@@ -222,41 +222,28 @@ def _sorted_edges(
     shifts: ArrayLike | None,
     edge_weight: ArrayLike | None,
 ) -> tuple[Any, ...]:
-    edges = np.asarray(edge_index)
-    numbers = np.asarray(atomic_numbers)
+    edges = any_array("edge_index", edge_index)
     if edges.size == 0:
         edges = edges.reshape(2, 0).astype(np.int64)
-    if edges.ndim != 2 or edges.shape[0] != 2 or not np.issubdtype(edges.dtype, np.integer):
-        msg = f"edge_index must be whole numbers of shape (2, E), got {edges.dtype} of shape {edges.shape}"
-        raise ValueError(msg)
-    if numbers.ndim != 1:
-        msg = f"atomic_numbers must have shape (N,), got {numbers.shape}"
-        raise ValueError(msg)
+    if edges.ndim != 2 or edges.shape[0] != 2 or edges.dtype.kind not in "iu":
+        refuse("edge_index", f"type {edges.dtype} and shape {edges.shape}", "integers of shape (2, E)")
+    numbers = integers("atomic_numbers", atomic_numbers, np.int32)
     n_atoms, n_edges = len(numbers), edges.shape[1]
     if n_edges and (edges.min() < 0 or edges.max() >= n_atoms):
-        msg = f"edge_index must name atoms 0 to {n_atoms - 1}, got {edges.min()} to {edges.max()}"
-        raise ValueError(msg)
-    pointers = np.array([0, n_atoms] if graph_ptr is None else graph_ptr, np.int64)
-    if pointers.ndim != 1 or pointers.size == 0 or pointers[0] != 0 or pointers[-1] != n_atoms or np.any(np.diff(pointers) < 0):
-        msg = f"graph_ptr must begin with 0, never decrease and end with {n_atoms}, got {pointers}"
-        raise ValueError(msg)
+        refuse("edge_index", f"atoms {edges.min()} to {edges.max()}", f"0 to {n_atoms - 1}")
+    pointers = graph_pointers(graph_ptr, n_atoms)
     crystal = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
     if np.any(crystal[edges[0]] != crystal[edges[1]]):
-        msg = "edge_index must not join atoms of different crystals, got such an edge"
-        raise ValueError(msg)
-    shapes = {"distances": (n_edges,), "shifts": (n_edges, 3), "edge_weight": (n_edges,)}
-    dtypes = {"distances": np.float64, "shifts": np.int32, "edge_weight": np.float64}
-    values = {"distances": distances, "shifts": shifts, "edge_weight": edge_weight}
+        refuse("edge_index", "an edge between two crystals", "edges inside crystals only")
     order = None if np.all(np.diff(edges[1]) >= 0) else np.argsort(edges[1], kind="stable")
-    extras: dict[str, Any] = dict.fromkeys(values)
-    for name, value in values.items():
+    extras: dict[str, Any] = {"distances": distances, "edge_weight": edge_weight, "shifts": shifts}
+    for name, value in extras.items():
         if value is None:
             continue
-        array = np.asarray(value, dtypes[name])
-        if array.shape != shapes[name]:
-            msg = f"{name} must have shape {shapes[name]}, got {array.shape}"
-            raise ValueError(msg)
+        array = floats(name, value, (n_edges, 3) if name == "shifts" else (n_edges,))
         extras[name] = array if order is None else array[order]
+    if shifts is not None:
+        extras["shifts"] = extras["shifts"].astype(np.int32)
     edges = np.ascontiguousarray(edges if order is None else edges[:, order], np.int64)
     row_ptr = np.concatenate([[0], np.cumsum(np.bincount(edges[1], minlength=n_atoms))]).astype(np.int64)
     return edges, row_ptr, pointers, numbers.astype(np.int32), extras["distances"], extras["shifts"], extras["edge_weight"]

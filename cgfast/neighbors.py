@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from cgfast._arrays import flags, floats, graph_pointers, refuse, tensor
 from cgfast._native import address, core, thread_count
 
 if TYPE_CHECKING:
@@ -130,14 +131,13 @@ def neighbor_list(
     match, and cells without volume on a periodic axis. Deterministic: same bits for any thread count. Releases the GIL.
     """
     spec = GraphSpec(cutoff, max_neighbors, ties, tolerance, missing)
-    tensor = _as_tensor(positions)
-    flat = _float_array(positions, "positions", (-1, 3))
-    pointers = _graph_ptr(graph_ptr, len(flat))
-    n_crystals = len(pointers) - 1
-    flags = _pbc_array(pbc, n_crystals)
-    cells = _cell_array(cell, flags, batch=graph_ptr is not None)
-    found = search(flat, cells, flags, pointers, spec, sort=sort, threads=threads)
-    return found if tensor is None else _to_torch(found, tensor.device)
+    given = tensor(positions)
+    flat = floats("positions", positions, (None, 3))
+    pointers = graph_pointers(graph_ptr, len(flat))
+    periodic = flags(pbc, len(pointers) - 1)
+    cells = _cells(cell, periodic, batch=graph_ptr is not None)
+    found = search(flat, cells, periodic, pointers, spec, sort=sort, threads=threads)
+    return found if given is None else _to_torch(found, given.device)
 
 
 def search(
@@ -212,78 +212,13 @@ def _one_of(value: object, allowed: tuple[str, ...], name: str) -> None:
         raise ValueError(msg)
 
 
-def _as_tensor(value: object) -> Any:  # noqa: ANN401 - a torch.Tensor, which must not be imported for a type
-    return value if type(value).__module__.partition(".")[0] == "torch" else None
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever NumPy takes
-    tensor = _as_tensor(value)
-    if tensor is None:
-        return value
-    plain = tensor.detach().cpu()
-    return (plain.double() if plain.is_floating_point() else plain).numpy()  # NumPy has no bfloat16
-
-
-def _float_array(value: object, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    try:
-        given = np.asarray(_plain(value))
-        if given.dtype.kind == "c":
-            msg = "complex numbers"
-            raise TypeError(msg)
-        array = np.ascontiguousarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        msg = f"{name} must be an array of numbers of shape {_shape_text(shape)}, got {type(value).__name__} ({error})"
-        raise ValueError(msg) from None
-    if array.size == 0 and shape[0] == -1:
-        array = array.reshape(0, *shape[1:])
-    fits = array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
-    if not fits:
-        msg = f"{name} must have shape {_shape_text(shape)}, got {array.shape}"
-        raise ValueError(msg)
-    return array
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join("N" if n == -1 else str(n) for n in shape) + ")"
-
-
-def _graph_ptr(graph_ptr: object, n_atoms: int) -> NDArray[np.int64]:
-    if graph_ptr is None:
-        return np.array([0, n_atoms], np.int64)
-    pointers = np.asarray(_plain(graph_ptr))
-    whole = pointers.ndim == 1 and pointers.size > 0 and np.issubdtype(pointers.dtype, np.integer)
-    if not whole or pointers[0] != 0 or pointers[-1] != n_atoms or np.any(np.diff(pointers) < 0):
-        msg = (
-            "graph_ptr must be whole numbers that begin with 0, never decrease and end with the number of atoms "
-            f"({n_atoms}), got {_abbreviated(pointers)}"
-        )
-        raise ValueError(msg)
-    return np.ascontiguousarray(pointers, np.int64)
-
-
-def _abbreviated(array: NDArray[Any]) -> str:
-    return np.array2string(array, threshold=8)
-
-
-def _pbc_array(pbc: object, n_crystals: int) -> NDArray[np.bool_]:
-    flags = np.asarray(_plain(pbc))
-    valid = flags.dtype == np.bool_ or (np.issubdtype(flags.dtype, np.integer) and bool(np.isin(flags, (0, 1)).all()))
-    if not valid or flags.shape not in {(), (3,), (n_crystals, 3)}:
-        msg = f"pbc must be a bool, (3,) bools or ({n_crystals}, 3) bools, got {pbc!r}"
-        raise ValueError(msg)
-    return np.ascontiguousarray(np.broadcast_to(flags.astype(np.bool_), (n_crystals, 3)))
-
-
-def _cell_array(cell: object, pbc: NDArray[np.bool_], *, batch: bool) -> NDArray[np.float64]:
+def _cells(cell: ArrayLike | None, pbc: NDArray[np.bool_], *, batch: bool) -> NDArray[np.float64]:
     n_crystals = len(pbc)
-    if cell is None:
-        if pbc.any():
-            msg = f"cell must have shape (3, 3) when pbc has a periodic axis, got None with pbc={pbc.tolist()}"
-            raise ValueError(msg)
-        return np.zeros((n_crystals, 3, 3))
-    if not batch:
-        return _float_array(cell, "cell", (3, 3)).reshape(1, 3, 3)
-    return _float_array(cell, "cell", (n_crystals, 3, 3))
+    if cell is not None:
+        return floats("cell", cell, (n_crystals, 3, 3) if batch else (3, 3)).reshape(n_crystals, 3, 3)
+    if pbc.any():
+        refuse("cell", "the value None", f"lattice vectors, because pbc is {pbc.tolist()}")
+    return np.zeros((n_crystals, 3, 3))
 
 
 def _to_torch(found: NeighborList, device: object) -> NeighborList:
