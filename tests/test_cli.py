@@ -298,7 +298,7 @@ def test_lines_of_progress_where_there_is_no_terminal(monkeypatch, tmp_path: Pat
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "cgfast.cli", *arguments],
+        [sys.executable, "-P", "-m", "cgfast.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -308,7 +308,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_and_fits() -> None:
     code = "import sys; from cgfast.cli import app; app(['-h'], standalone_mode=False); print([*sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=True)
     for heavy in ("torch", "pyarrow", "gemmi", "pymatgen"):
         assert f"'{heavy}'" not in done.stdout
     assert len(command("--help").stdout.splitlines()) < 30

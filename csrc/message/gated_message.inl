@@ -75,7 +75,7 @@ inline int64_t gaussian_window(const GatedMessage<T>& problem, double reach, dou
     if (d != d) {  // a NaN must come out as one
         values[0] = static_cast<T>(d);
         *first = 0;
-        return 1;
+        return problem.n_basis > 0 ? 1 : 0;
     }
     const double last_centre = static_cast<double>(problem.n_basis - 1);
     double low = position - reach;

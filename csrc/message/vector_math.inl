@@ -11,7 +11,7 @@ struct Vector;
 template <>
 struct Vector<float> {
     typedef float Type __attribute__((vector_size(CGFAST_VECTOR_BYTES)));
-    typedef int Int __attribute__((vector_size(CGFAST_VECTOR_BYTES)));
+    typedef unsigned int Int __attribute__((vector_size(CGFAST_VECTOR_BYTES)));
     static constexpr int width = CGFAST_VECTOR_BYTES / 4;
     static constexpr float lanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     static constexpr int mantissa_bits = 23;
@@ -31,7 +31,7 @@ struct Vector<float> {
 template <>
 struct Vector<double> {
     typedef double Type __attribute__((vector_size(CGFAST_VECTOR_BYTES)));
-    typedef long long Int __attribute__((vector_size(CGFAST_VECTOR_BYTES)));
+    typedef unsigned long long Int __attribute__((vector_size(CGFAST_VECTOR_BYTES)));
     static constexpr int width = CGFAST_VECTOR_BYTES / 8;
     static constexpr double lanes[] = {0, 1, 2, 3, 4, 5, 6, 7};
     static constexpr int mantissa_bits = 52;
@@ -110,8 +110,9 @@ inline Vec<T> exp_clamped(Vec<T> x) {
     const Vec<T> n = shifted - V::magic;
     const Vec<T> r = (x - n * V::ln2_high) - n * V::ln2_low;
     const Vec<T> value = polynomial<T>(V::exp_coefficients, r);
-    // The low bits of `shifted` hold the integer n: add it to the exponent of `value`.
-    return (Vec<T>)((typename V::Int)value + ((typename V::Int)shifted << V::mantissa_bits));
+    // The low bits of `shifted` hold the integer n: the exponent of 2^n. A product, not a sum of bits, keeps a NaN one.
+    const Vec<T> one = T(1) - Vec<T>{};
+    return value * (Vec<T>)((typename V::Int)one + ((typename V::Int)shifted << V::mantissa_bits));
 }
 
 // log(1 + t) for 0 <= t <= 1.

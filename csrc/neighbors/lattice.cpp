@@ -72,9 +72,10 @@ void reduce(Lattice& lattice, const double* cell) {
     for (int a = 0; a < 3; ++a) {
         if (!lattice.periodic[a]) continue;
         for (int c = 0; c < 3; ++c) {
-            lattice.rows[a][c] = static_cast<double>(lattice.to_input[a][0]) * cell[c] +
-                                 static_cast<double>(lattice.to_input[a][1]) * cell[3 + c] +
-                                 static_cast<double>(lattice.to_input[a][2]) * cell[6 + c];
+            lattice.rows[a][c] = 0.0;
+            for (int b = 0; b < 3; ++b) {  // 0 * NaN is NaN: rows of open axes stay out of the sum
+                if (lattice.periodic[b]) lattice.rows[a][c] += static_cast<double>(lattice.to_input[a][b]) * cell[3 * b + c];
+            }
         }
     }
 }

@@ -180,7 +180,7 @@ def test_every_instruction_set(isa):
         pytest.skip(f"this processor or build has no {isa}")
     script = ISA_SCRIPT.format(folder=str(Path(__file__).parent))
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, "CGFAST_ISA": isa}, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", script], env={**os.environ, "CGFAST_ISA": isa}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == isa
@@ -188,7 +188,7 @@ def test_every_instruction_set(isa):
 
 def test_unknown_instruction_set_is_refused():
     done = subprocess.run(
-        [sys.executable, "-c", "from cgfast._native import core; core().isa()"],
+        [sys.executable, "-P", "-c", "from cgfast._native import core; core().isa()"],
         env={**os.environ, "CGFAST_ISA": "mmx"},
         capture_output=True,
         text=True,

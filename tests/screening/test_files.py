@@ -39,7 +39,7 @@ with OutputFile(Path(sys.argv[1]), {}) as file:
 def hold(out: Path, *arguments: str) -> subprocess.Popen[str]:
     """A process in the middle of writing `out`."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(out), *arguments],
+        [sys.executable, "-P", "-c", HOLD, str(out), *arguments],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

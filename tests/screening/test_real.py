@@ -93,7 +93,7 @@ def start(out: Path) -> subprocess.Popen[str]:
     """A job of a few seconds, once it is writing."""
     arguments = ["screen", str(STRUCTURES), "--model", "band-gap", "--out", str(out)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cgfast.cli", *arguments],
+        [sys.executable, "-P", "-m", "cgfast.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
