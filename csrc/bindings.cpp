@@ -17,8 +17,8 @@ T* pointer(uintptr_t address) {
 }
 
 NeighborSearch* make_neighbor_search(uintptr_t positions, uintptr_t cells, uintptr_t pbc, uintptr_t graph_ptr,
-                                     int64_t n_crystals, double cutoff, int64_t max_neighbors, bool shell, double tolerance,
-                                     bool pad_2018, bool sort_by_distance, int n_threads) {
+                                     int64_t n_crystals, double cutoff, int64_t max_neighbors, bool shell,
+                                     double tolerance, bool pad_2018, bool sort_by_distance, int n_threads) {
     const py::gil_scoped_release release;
     const cgfast::CrystalBatch batch = {pointer<const double>(positions), pointer<const double>(cells),
                                         pointer<const uint8_t>(pbc), pointer<const int64_t>(graph_ptr), n_crystals};
@@ -39,12 +39,23 @@ void gated_message(uintptr_t p, int64_t p_stride, uintptr_t q, int64_t q_stride,
                    int64_t n_basis, uintptr_t edge_attr, uintptr_t distances, double start, double step, double width,
                    uintptr_t out, int n_threads) {
     const py::gil_scoped_release release;
-    cgfast::gated_message<T>(
-        {pointer<const T>(p), p_stride, pointer<const T>(q), q_stride, n_rows, n_sources, n_features,
-         pointer<const int64_t>(row_ptr), pointer<const int64_t>(source), pointer<const T>(edge_weight),
-         pointer<const T>(weight), n_basis, pointer<const T>(edge_attr), pointer<const double>(distances),
-         {start, step, width}, pointer<T>(out)},
-        n_threads);
+    cgfast::gated_message<T>({pointer<const T>(p),
+                              p_stride,
+                              pointer<const T>(q),
+                              q_stride,
+                              n_rows,
+                              n_sources,
+                              n_features,
+                              pointer<const int64_t>(row_ptr),
+                              pointer<const int64_t>(source),
+                              pointer<const T>(edge_weight),
+                              pointer<const T>(weight),
+                              n_basis,
+                              pointer<const T>(edge_attr),
+                              pointer<const double>(distances),
+                              {start, step, width},
+                              pointer<T>(out)},
+                             n_threads);
 }
 
 }  // namespace

@@ -4,11 +4,11 @@
 #include <sstream>
 #include <stdexcept>
 
-#define CGFAST_CHECK(condition, message)                    \
-    do {                                                    \
-        if (!(condition)) {                                 \
-            std::ostringstream cgfast_check_stream;         \
-            cgfast_check_stream << message;                 \
+#define CGFAST_CHECK(condition, message)                            \
+    do {                                                            \
+        if (!(condition)) {                                         \
+            std::ostringstream cgfast_check_stream;                 \
+            cgfast_check_stream << message;                         \
             throw std::invalid_argument(cgfast_check_stream.str()); \
-        }                                                   \
+        }                                                           \
     } while (false)

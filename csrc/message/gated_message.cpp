@@ -11,10 +11,10 @@
 
 namespace cgfast {
 
-#define CGFAST_DECLARE_KERNEL(isa)       \
-    namespace isa {                      \
-    template <class T>                   \
-    GatedMessageKernel<T> kernel();      \
+#define CGFAST_DECLARE_KERNEL(isa)  \
+    namespace isa {                 \
+    template <class T>              \
+    GatedMessageKernel<T> kernel(); \
     }
 CGFAST_DECLARE_KERNEL(baseline)
 #if defined(CGFAST_X86)
@@ -54,10 +54,10 @@ void check(const GatedMessage<T>& problem) {
                  "source must lie in [0, " << problem.n_sources << "), got values from " << low << " to " << high);
     if (problem.distances == nullptr) return;
     const GaussianBasis& basis = problem.basis;
-    CGFAST_CHECK(std::isfinite(basis.start) && std::isfinite(basis.step) && std::isfinite(basis.width) && basis.step > 0 &&
-                     basis.width > 0,
-                 "basis needs a finite start and positive step and width, got start=" << basis.start << ", step="
-                                                                                      << basis.step << ", width=" << basis.width);
+    CGFAST_CHECK(std::isfinite(basis.start) && std::isfinite(basis.step) && std::isfinite(basis.width) &&
+                     basis.step > 0 && basis.width > 0,
+                 "basis needs a finite start and positive step and width, got start="
+                     << basis.start << ", step=" << basis.step << ", width=" << basis.width);
 }
 
 template <class T>
@@ -86,16 +86,16 @@ void gated_message(const GatedMessage<T>& problem, int n_threads) {
     const std::vector<T> packed = pack(problem, kernel.tile);
     // exp(-(x / width)^2) < eps / 8 changes no rounding of a sum of terms of order one.
     const double eps = std::numeric_limits<T>::epsilon();
-    const double reach = problem.distances == nullptr
-                             ? 0.0
-                             : problem.basis.width / problem.basis.step * std::sqrt(-std::log(eps / 8.0));
+    const double reach =
+        problem.distances == nullptr ? 0.0 : problem.basis.width / problem.basis.step * std::sqrt(-std::log(eps / 8.0));
     const int64_t n_tasks = (problem.n_rows + rows_per_task - 1) / rows_per_task;
     parallel_for(n_tasks, n_threads, [&](int64_t task) {
         const FlushDenormals flush;
         thread_local std::vector<T> scratch;
         scratch.resize(gated_message_scratch(problem.n_basis));
         const int64_t first = task * rows_per_task;
-        kernel.rows(problem, packed.data(), reach, scratch.data(), first, std::min(problem.n_rows, first + rows_per_task));
+        kernel.rows(problem, packed.data(), reach, scratch.data(), first,
+                    std::min(problem.n_rows, first + rows_per_task));
     });
 }
 

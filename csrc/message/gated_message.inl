@@ -1,6 +1,6 @@
 // The kernel of gated_message, compiled once per instruction set: CGFAST_ISA names the namespace, CGFAST_VECTOR_BYTES and
-// CGFAST_TILE_VECTORS fit the registers. For each row and tile of features: gather q, add p and the edge term, gate, weigh,
-// sum. All sums run in the order of the edges.
+// CGFAST_TILE_VECTORS fit the registers. For each row and tile of features: gather q, add p and the edge term, gate,
+// weigh, sum. All sums run in the order of the edges.
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
