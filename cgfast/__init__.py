@@ -52,7 +52,13 @@ __all__ = [
 ]
 
 
+# Subpackages and modules that are part of the interface: `import cgfast; cgfast.nn.CGCNN` works.
+_MODULES = ("compat", "functional", "io", "models", "nn", "reference", "screening")
+
+
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"cgfast.{name}")
     if name not in _PUBLIC:
         msg = f"module 'cgfast' has no attribute {name!r}"
         raise AttributeError(msg)
@@ -60,4 +66,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

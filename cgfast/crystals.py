@@ -238,11 +238,23 @@ class Crystals:
         return find_problems(self.positions, self.cell, self.pbc, self.atomic_numbers, self.graph_ptr, max_atomic_number)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write one ``.npy`` file an array into ``folder`` (made if need be); `load` reads them back."""
+        """Write one ``.npy`` file an array into ``folder`` (made if need be); `load` reads them back.
+
+        What the folder held is replaced by rename when all is written, so saving into the folder that these very
+        arrays are mapped from is safe.
+        """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        for name in _FIELDS:
-            np.save(target / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        parts = {name: target / f"{name}.npy.part" for name in _FIELDS}
+        try:
+            for name, part in parts.items():
+                with part.open("wb") as file:
+                    np.save(file, getattr(self, name), allow_pickle=False)
+            for name, part in parts.items():
+                part.replace(target / f"{name}.npy")
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], *, mmap: bool = True) -> Crystals:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cgfast import ops, reference
+from cgfast.checks import check_indices, check_message, check_pointers, check_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,63 +54,46 @@ def gated_message(
     if basis is not None and weight is not None and weight.shape[0] != basis.n_centres:
         msg = f"weight must have one row per centre of the basis ({basis.n_centres}), got {tuple(weight.shape)}"
         raise ValueError(msg)
-    if weight is None and (edge_attr is not None or distances is not None):
-        msg = "weight must come with edge_attr or distances, got None"
-        raise ValueError(msg)
-    if p.dtype in _HALF:
-        wide = [None if t is None else t.float() for t in (p, q, edge_attr, weight, edge_weight)]
-        narrow = gated_message(
-            wide[0],  # type: ignore[arg-type]
-            wide[1],  # type: ignore[arg-type]
-            source,
-            row_ptr,
-            edge_attr=wide[2],
-            weight=wide[3],
-            distances=distances,
-            basis=basis,
-            edge_weight=wide[4],
-        )
-        return narrow.to(p.dtype)
-    tensors = [t for t in (p, q, edge_attr, weight, distances, edge_weight) if t is not None]
-    if not _use_kernel(tensors):
-        return reference.gated_message(
-            p, q, source, row_ptr,
-            edge_attr=edge_attr, weight=weight, distances=distances, basis=basis, edge_weight=edge_weight,
-        )  # fmt: skip
-    start, step, width = (0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)
-    out: Tensor = ops.gated_message(
-        p,
-        q,
-        source,
-        row_ptr,
-        edge_attr,
-        weight,
-        None if distances is None else distances.double(),
-        start,
-        step,
-        width,
-        None if edge_weight is None else edge_weight.to(p.dtype),
-    )
-    return out
+    dtype = p.dtype
+    if dtype in _HALF:
+        p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))  # type: ignore[assignment]
+    if _use_kernel([t for t in (p, q, edge_attr, weight, distances, edge_weight) if t is not None]):
+        shape = (0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)
+        out: Tensor = ops.gated_message(p, q, source, row_ptr, edge_attr, weight, distances, *shape, edge_weight)
+    else:
+        check_message(p, q, source, row_ptr, edge_attr, weight, distances, edge_weight)
+        check_indices(source, row_ptr, len(q))
+        edge_term = {"edge_attr": edge_attr, "weight": weight, "distances": distances, "basis": basis}
+        out = reference.gated_message(p, q, source, row_ptr, **edge_term, edge_weight=edge_weight)  # type: ignore[arg-type]
+    return out.to(dtype)
+
+
+def _wide(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float()
 
 
 def pool(x: Tensor, graph_ptr: Tensor, reduce: str = "mean") -> Tensor:
     """Pool atoms into crystals: (N, F) -> (B, F) by mean, sum, min or max; 0 for a crystal without atoms.
 
-    graph_ptr: (B + 1,) int64. Differentiable. Same bits on every run. Raises ValueError for an unknown `reduce`.
+    graph_ptr: (B + 1,) int64. Differentiable, to any order. Same bits on every run. Raises ValueError for an unknown
+    `reduce` and a graph_ptr that does not begin with 0, rise and end with N.
     """
     if reduce not in REDUCTIONS:
         msg = f"reduce must be one of {', '.join(REDUCTIONS)}, got {reduce!r}"
         raise ValueError(msg)
-    counts = graph_ptr[1:] - graph_ptr[:-1]
-    if len(x) == 0:
-        return x.new_zeros(len(counts), x.shape[1])
+    if x.dim() != 2:
+        msg = f"x must have shape (N, F), got {tuple(x.shape)}"
+        raise ValueError(msg)
+    check_tensor(graph_ptr, "graph_ptr", torch.int64, (None,), x.device)
+    check_pointers(graph_ptr, "graph_ptr", len(x), "atoms")
+    if len(x) == 0 or ops.wants_gradient(x):
+        return reference.pool(x, graph_ptr, reduce)
     out = torch.segment_reduce(x, reduce, offsets=graph_ptr, axis=0, unsafe=True)
-    return torch.where((counts == 0)[:, None], torch.zeros_like(out), out)
+    return torch.where((graph_ptr[1:] == graph_ptr[:-1])[:, None], torch.zeros_like(out), out)
 
 
 def _use_kernel(tensors: list[Tensor]) -> bool:
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if ops.wants_gradient(*tensors):
         return False
     device = tensors[0].device.type
     if device != "cpu":

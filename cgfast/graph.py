@@ -30,7 +30,8 @@ class CrystalGraph:
     edge_index: (2, E) int64, rows (source, target), numbered over the whole batch. row_ptr: (N + 1,) int64, the edges of
     target i are row_ptr[i]:row_ptr[i+1]. graph_ptr: (B + 1,) int64, the atoms of crystal b. atomic_numbers: (N,) int32.
     distances: (E,) float64 Å or None. shifts: (E, 3) int32 or None. edge_weight: (E,) float64 or None (ones). few: (B,)
-    int64, atoms with fewer than max_neighbors neighbours inside the cutoff, or None. spec: what made the edges, or None.
+    int64, atoms with fewer than max_neighbors neighbours inside the cutoff, or None. edge_attr: (E, K) features of a user's
+    own, or None. spec: what made the edges, or None.
 
     Made by build_graphs(), or from_edges() for a user's own edges.
     """
@@ -43,6 +44,7 @@ class CrystalGraph:
     shifts: Any = None
     edge_weight: Any = None
     few: Any = None
+    edge_attr: Any = None
     spec: GraphSpec | None = None
 
     @property
@@ -110,21 +112,38 @@ class CrystalGraph:
         distances: ArrayLike | None = None,
         shifts: ArrayLike | None = None,
         edge_weight: ArrayLike | None = None,
+        edge_attr: ArrayLike | None = None,
     ) -> Self:
-        """A graph from a user's own edges, in any order (sorted stably by target if they are not).
+        """A graph from a user's own edges, in any order (sorted stably by target, with all that belongs to them).
 
         edge_index: (2, E) whole numbers, rows (source, target). atomic_numbers: (N,). graph_ptr: (B + 1,), default one
-        crystal. distances, edge_weight: (E,). shifts: (E, 3). An edge_index that is a torch tensor gives a torch graph on its
-        device.
+        crystal. distances, edge_weight: (E,). shifts: (E, 3) whole numbers. edge_attr: (E, K). If edge_index is a torch
+        tensor so is the graph, on its device. Tensors among the rest keep their dtype and gradient.
 
         Raises ValueError for wrong shapes, atoms that do not exist, and edges between crystals.
         """
-        graph = cls(*_sorted_edges(edge_index, atomic_numbers, graph_ptr, distances, shifts, edge_weight))
+        edges, row_ptr, pointers, numbers, order = _sorted_edges(edge_index, atomic_numbers, graph_ptr)
+        n_edges = edges.shape[1]
+        extras = {
+            "distances": _sorted_like("distances", distances, (n_edges,), order),
+            "edge_weight": _sorted_like("edge_weight", edge_weight, (n_edges,), order),
+            "edge_attr": _sorted_like("edge_attr", edge_attr, (n_edges, None), order),
+            "shifts": None if shifts is None else _sorted_shifts(shifts, n_edges, order),
+        }
         given = tensor(edge_index)
-        return graph if given is None else graph.to(given.device)
+        if given is None:
+            plain: dict[str, Any] = {name: None if v is None else any_array(name, v) for name, v in extras.items()}
+            return cls(edges, row_ptr, pointers, numbers, **plain)
+        import torch
+
+        arrays = {"edge_index": edges, "row_ptr": row_ptr, "graph_ptr": pointers, "atomic_numbers": numbers, **extras}
+        made: dict[str, Any] = {name: None if a is None else torch.as_tensor(a).to(given.device) for name, a in arrays.items()}
+        return cls(**made)
 
     def to_pyg(self) -> Any:  # noqa: ANN401 - torch_geometric is optional
-        """A torch_geometric `Batch` with z, edge_index, distances, shifts, edge_weight, batch and ptr.
+        """A torch_geometric `Batch` with z, edge_index, distances, shifts, edge_weight, edge_attr, batch and ptr.
+
+        It is for layers and models; it does not come apart into single Data objects.
 
         Raises ImportError with the command to install torch_geometric if it is missing.
         """
@@ -135,15 +154,15 @@ class CrystalGraph:
         crystal = torch.repeat_interleave(torch.arange(self.n_crystals, device=ptr.device), ptr[1:] - ptr[:-1])
         out = data.Batch(batch=crystal, ptr=ptr)
         out.z, out.edge_index, out.num_nodes = graph.atomic_numbers.long(), graph.edge_index, self.n_atoms
-        for name in ("distances", "shifts", "edge_weight"):
+        for name in ("distances", "shifts", "edge_weight", "edge_attr"):
             if getattr(graph, name) is not None:
                 setattr(out, name, getattr(graph, name))
         return out
 
     @classmethod
     def from_pyg(cls, data: Any) -> Self:  # noqa: ANN401 - torch_geometric is optional
-        """The inverse of to_pyg(), for any Data or Batch with z and edge_index (ptr or a sorted batch, distances, shifts
-        and edge_weight where present).
+        """The inverse of to_pyg(), for any Data or Batch with z and edge_index (ptr or a sorted batch, distances, shifts,
+        edge_weight and edge_attr where present).
 
         Raises ValueError if z or edge_index is missing, or batch is not sorted.
         """
@@ -158,6 +177,7 @@ class CrystalGraph:
             distances=getattr(data, "distances", None),
             shifts=getattr(data, "shifts", None),
             edge_weight=getattr(data, "edge_weight", None),
+            edge_attr=getattr(data, "edge_attr", None),
         )
 
 
@@ -171,7 +191,9 @@ def build_graphs(crystals: Crystals, spec: GraphSpec | None = None, *, threads: 
         msg = f"crystals must be cgfast.Crystals, got {type(crystals).__name__}; see Crystals.from_pymatgen, .from_ase"
         raise ValueError(msg)
     spec = GraphSpec() if spec is None else spec
-    graph_ptr = np.ascontiguousarray(crystals.graph_ptr)
+    if not hasattr(spec, "max_neighbors"):
+        refuse("spec", f"the value {spec!r}", "a GraphSpec")
+    graph_ptr = np.array(crystals.graph_ptr, np.int64)  # a copy: that of a mapped file could not become a tensor
     found = search(
         np.ascontiguousarray(crystals.positions),
         np.ascontiguousarray(crystals.cell),
@@ -214,39 +236,45 @@ def split_by_atoms(graph_ptr: NDArray[np.int64], batch_atoms: int) -> Iterator[s
         start = stop
 
 
-def _sorted_edges(
-    edge_index: ArrayLike,
-    atomic_numbers: ArrayLike,
-    graph_ptr: ArrayLike | None,
-    distances: ArrayLike | None,
-    shifts: ArrayLike | None,
-    edge_weight: ArrayLike | None,
-) -> tuple[Any, ...]:
+def _sorted_edges(edge_index: ArrayLike, atomic_numbers: ArrayLike, graph_ptr: ArrayLike | None) -> tuple[Any, ...]:
+    """Edges by target, row_ptr, graph_ptr, atomic numbers, and the permutation that sorted them (None: none needed)."""
     edges = any_array("edge_index", edge_index)
     if edges.size == 0:
         edges = edges.reshape(2, 0).astype(np.int64)
     if edges.ndim != 2 or edges.shape[0] != 2 or edges.dtype.kind not in "iu":
         refuse("edge_index", f"type {edges.dtype} and shape {edges.shape}", "integers of shape (2, E)")
     numbers = integers("atomic_numbers", atomic_numbers, np.int32)
-    n_atoms, n_edges = len(numbers), edges.shape[1]
-    if n_edges and (edges.min() < 0 or edges.max() >= n_atoms):
+    n_atoms = len(numbers)
+    if edges.size and (edges.min() < 0 or edges.max() >= n_atoms):
         refuse("edge_index", f"atoms {edges.min()} to {edges.max()}", f"0 to {n_atoms - 1}")
     pointers = graph_pointers(graph_ptr, n_atoms)
     crystal = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
     if np.any(crystal[edges[0]] != crystal[edges[1]]):
         refuse("edge_index", "an edge between two crystals", "edges inside crystals only")
     order = None if np.all(np.diff(edges[1]) >= 0) else np.argsort(edges[1], kind="stable")
-    extras: dict[str, Any] = {"distances": distances, "edge_weight": edge_weight, "shifts": shifts}
-    for name, value in extras.items():
-        if value is None:
-            continue
-        array = floats(name, value, (n_edges, 3) if name == "shifts" else (n_edges,))
-        extras[name] = array if order is None else array[order]
-    if shifts is not None:
-        extras["shifts"] = extras["shifts"].astype(np.int32)
     edges = np.ascontiguousarray(edges if order is None else edges[:, order], np.int64)
     row_ptr = np.concatenate([[0], np.cumsum(np.bincount(edges[1], minlength=n_atoms))]).astype(np.int64)
-    return edges, row_ptr, pointers, numbers.astype(np.int32), extras["distances"], extras["shifts"], extras["edge_weight"]
+    return edges, row_ptr, pointers, numbers, order
+
+
+def _sorted_like(name: str, value: Any, shape: tuple[int | None, ...], order: NDArray[np.int64] | None) -> Any:  # noqa: ANN401
+    """`value`, checked, in the order of the sorted edges; a tensor stays one, with its gradient."""
+    given = tensor(value)
+    if value is None or given is None:
+        array = None if value is None else floats(name, value, shape)
+        return array if array is None or order is None else array[order]
+    if given.dim() != len(shape) or any(n not in (None, m) for n, m in zip(shape, given.shape, strict=True)):
+        refuse(name, f"shape {tuple(given.shape)}", str(shape))
+    import torch
+
+    return given if order is None else given[torch.as_tensor(order, device=given.device)]
+
+
+def _sorted_shifts(shifts: ArrayLike, n_edges: int, order: NDArray[np.int64] | None) -> NDArray[np.int32]:
+    array = floats("shifts", shifts, (n_edges, 3))
+    if not np.all((array == np.rint(array)) & (np.abs(array) < 2**31)):
+        refuse("shifts", "values that are no whole numbers of 32 bits", "whole lattice shifts")
+    return (array if order is None else array[order]).astype(np.int32)
 
 
 def _pyg_pointers(data: Any) -> Any:  # noqa: ANN401 - torch_geometric is optional

@@ -9,32 +9,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.autograd import forward_ad
 
 from cgfast._native import core, thread_count
+from cgfast.checks import check_message, check_pointers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Whether autograd follows any of them, backward or forward."""
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return True
+    # Inside a forward-mode level, torch.func.jvp included, a tensor may carry a tangent that no flag tells of.
+    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0  # noqa: SLF001 - there is no public query
+
+
 _library = torch.library.Library("cgfast", "DEF")
 _FLOATS = {torch.float32: "gated_message_float32", torch.float64: "gated_message_float64"}
-
-
-def _check(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int | None, ...]) -> None:
-    """Raise ValueError unless `tensor` is a CPU tensor of this dtype and shape (None: any) with unit stride in rows."""
-    fits = tensor.dim() == len(shape) and all(want in (None, have) for want, have in zip(shape, tensor.shape, strict=True))
-    if tensor.device.type != "cpu" or tensor.dtype != dtype or not fits:
-        wanted = tuple("any" if n is None else n for n in shape)
-        msg = (
-            f"{name} must be a {dtype} tensor of shape {wanted} on the CPU, got {tensor.dtype} of shape "
-            f"{tuple(tensor.shape)} on {tensor.device}"
-        )
-        raise ValueError(msg)
 
 
 def _rows(tensor: Tensor) -> Tensor:
     """The tensor itself if its rows are dense and go forward, else a copy that is."""
     dense = tensor.stride(-1) == 1 or tensor.shape[-1] <= 1
     return tensor if dense and tensor.stride(0) >= tensor.shape[-1] else tensor.contiguous()
+
+
+def _dense(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype).contiguous()
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -60,38 +63,12 @@ def _gated_message(
     width: float,
     edge_weight: Tensor | None,
 ) -> Tensor:
-    if p.dtype not in _FLOATS:
-        msg = f"p must be float32 or float64, got {p.dtype}"
-        raise ValueError(msg)
-    if p.dim() != 2 or p.shape[1] % 2:
-        msg = f"p must have shape (N, 2F), got {tuple(p.shape)}"
-        raise ValueError(msg)
+    check_message(p, q, source, row_ptr, edge_attr, weight, distances, edge_weight)
+    check_pointers(row_ptr[[0, -1]], "row_ptr", len(source), "edges")  # the kernel looks at all of it
     n_rows, channels = p.shape
-    n_edges = source.shape[0]
-    _check(p, "p", p.dtype, (None, None))
-    _check(q, "q", p.dtype, (None, channels))
-    _check(source, "source", torch.int64, (None,))
-    _check(row_ptr, "row_ptr", torch.int64, (n_rows + 1,))
-    if int(row_ptr[-1]) != n_edges:
-        msg = f"row_ptr must end with the number of edges ({n_edges}), got {int(row_ptr[-1])}"
-        raise ValueError(msg)
-    n_basis = 0
-    if weight is not None:
-        _check(weight, "weight", p.dtype, (None, channels))
-        n_basis = weight.shape[0]
-        weight = weight.contiguous()
-        if (edge_attr is None) == (distances is None):
-            msg = "weight needs exactly one of edge_attr and distances, got " + ("both" if edge_attr is not None else "none")
-            raise ValueError(msg)
-    if edge_attr is not None:
-        _check(edge_attr, "edge_attr", p.dtype, (n_edges, n_basis))
-        edge_attr = edge_attr.contiguous()
-    if distances is not None:
-        _check(distances, "distances", torch.float64, (n_edges,))
-        distances = distances.contiguous()
-    if edge_weight is not None:
-        _check(edge_weight, "edge_weight", p.dtype, (n_edges,))
-        edge_weight = edge_weight.contiguous()
+    n_basis = 0 if weight is None else weight.shape[0]
+    weight, edge_attr = _dense(weight, p.dtype), _dense(edge_attr, p.dtype)
+    distances, edge_weight = _dense(distances, torch.float64), _dense(edge_weight, p.dtype)
     p, q, source, row_ptr = _rows(p), _rows(q), source.contiguous(), row_ptr.contiguous()
     out = torch.empty((n_rows, channels // 2), dtype=p.dtype)
     getattr(core(), _FLOATS[p.dtype])(
@@ -123,8 +100,7 @@ def _gated_message_fake(p: Tensor, *_: object) -> Tensor:
 
 
 def _refuse_gradient(name: str, implementation: torch._ops.OpOverload, *args: object) -> object:
-    wants = any(isinstance(a, torch.Tensor) and a.requires_grad for a in args)
-    if wants and torch.is_grad_enabled():
+    if wants_gradient(*(a for a in args if isinstance(a, torch.Tensor))):
         msg = f"torch.ops.cgfast.{name} has no gradient of its own: call cgfast.functional.{name}, which has"
         raise RuntimeError(msg)
     with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd

@@ -39,6 +39,10 @@ def edge_preactivation(
     basis: GaussianBasis | None = None,
 ) -> Tensor:
     """(E, 2F): p_i + q_j + (edge term) @ weight, before the gate."""
+    given = (weight is not None, edge_attr is not None or distances is not None, distances is not None, basis is not None)
+    if given[0] != given[1] or given[2] != given[3] or (edge_attr is not None and distances is not None):
+        msg = "an edge term is weight with edge_attr, or weight with distances and basis, got another combination"
+        raise ValueError(msg)
     y = p[rows_to_targets(row_ptr)] + q[source]
     if distances is not None and basis is not None and weight is not None:
         # The window of distances is taken in their own precision, as the 2018 code did with float64 ones.

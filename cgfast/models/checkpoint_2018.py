@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgfast.basis import GaussianBasis
@@ -87,13 +88,15 @@ def _load_weights_only(path: Path) -> Any:  # noqa: ANN401 - whatever the file h
     except Exception as error:
         # torch raises whatever the broken bytes lead to; all of it means one thing to the caller.
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "weights only load failed" in first_line.lower():  # torch's advice would be to run what is in the file
+            first_line = "its bytes are no pickled data"
         reason = "it holds more than data, and loading never runs code" if _is_unsafe(error) else first_line
         msg = f"{path} cannot be read as a checkpoint ({path.stat().st_size} bytes): {reason}"
         raise ValueError(msg) from error
 
 
 def _is_unsafe(error: Exception) -> bool:
-    return "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
+    return re.search(r"Unsupported (global|class)|not an allowed global|call reduce", str(error)) is not None
 
 
 def _describe(state: dict[str, Tensor], contents: dict[str, Any]) -> Checkpoint2018:

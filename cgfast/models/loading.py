@@ -31,12 +31,15 @@ def load_model(name_or_path: str | os.PathLike[str], *, atom_init: str | os.Path
     Raises ValueError for an unknown name (with the nearest ones), weights that are not installed (with the command), and
     a file that is no checkpoint, is cut short, would run code, or does not fit. Loading never executes code.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        msg = f"model must be a name or a path, got {name_or_path!r}"
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
     text = os.fspath(name_or_path)
     path = Path(text)
-    if is_checkpoint(path):
-        return read_checkpoint(path)
-    if text in NAMES_2018:
+    if text in NAMES_2018:  # first: such a name never means a folder that happens to be there
         path = weights_2018(text)
+    elif is_checkpoint(path):
+        return read_checkpoint(path)
     elif not path.is_file():
         raise ValueError(_unknown(text))
     table = read_element_table(Path(atom_init) if atom_init is not None else element_table_2018())
@@ -55,10 +58,12 @@ def load_model(name_or_path: str | os.PathLike[str], *, atom_init: str | os.Path
 
 
 def _unknown(text: str) -> str:
+    if text and Path(text).is_dir():
+        return f"model: {text} is a folder without model.json, expected a name, a saved model or a .pth.tar file"
     if os.sep in text or text.endswith((".tar", ".pth", ".pt")):
         return f"model: there is no file {text}"
     wanted = text.lower().replace("_", "-").replace(" ", "-")
-    begins = [name for name in NAMES_2018 if name.startswith(wanted)]
+    begins = [name for name in NAMES_2018 if wanted and name.startswith(wanted)]
     near = begins or difflib.get_close_matches(wanted, NAMES_2018, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"model: there is no model {text!r}; {hint}Known are {', '.join(NAMES_2018)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -39,7 +39,8 @@ class Prediction:
 
     def __str__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
-        return "\n".join(f"{i}  {v:.4f}{unit}" for i, v in zip(self.ids, self.values, strict=True))
+        rows = [f"{i}  {v:.4f}{unit}" for i, v in zip(self.ids, self.values, strict=True)]
+        return "\n".join([f"{self.property}:", *rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +49,7 @@ class PropertyModel:
 
     name: what load_model() knows it by, or the file's stem. target: property, unit, output column, class names. spec:
     how crystals become graphs. mean, std: the target normaliser, value = output * std + mean. sha256: of the weights
-    file. source: path of that file.
+    file. source: path of that file. card: what its author says of it (training data, metrics, licence).
     """
 
     name: str
@@ -59,6 +60,7 @@ class PropertyModel:
     std: float
     sha256: str
     source: str
+    card: dict[str, Any] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
@@ -93,10 +95,15 @@ class PropertyModel:
         """(B,) float64 values in `unit` for a graph made with this model's spec; for a classifier the probability of the
         last class.
 
+        Raises ValueError for a graph made with another cutoff, max_neighbors or rule for missing neighbours (ties may
+        differ, see with_ties(); a graph of a user's own edges has no spec and is taken as it is).
         Raises ValueError for elements that the model does not know. Same bits for the same batch and torch thread count.
         """
         import torch
 
+        if graph.spec is not None and replace(graph.spec, ties=self.spec.ties, tolerance=self.spec.tolerance) != self.spec:
+            msg = f"graph must be made with {self.spec} for {self.name}, got one made with {graph.spec}"
+            raise ValueError(msg)
         with torch.inference_mode():
             out = self.network.eval()(graph).double()
             values = torch.exp(out[:, -1]) if self.network.classification else out[:, 0] * self.std + self.mean
@@ -133,12 +140,12 @@ class PropertyModel:
     def save(self, folder: str | os.PathLike[str], *, card: dict[str, Any] | None = None) -> Path:
         """Write the model to a folder that load_model() reads: `model.safetensors` and `model.json`.
 
-        card: anything worth keeping as JSON (training data, metrics, licence). Returns the folder. Raises ValueError if it
-        cannot be written.
+        card: anything worth keeping as JSON (training data, metrics, licence); default: the model's own. Returns the
+        folder. Raises ValueError if it cannot be written.
         """
         from cgfast.models.checkpoint import write_checkpoint
 
-        return write_checkpoint(self, folder, card or {})
+        return write_checkpoint(self, folder, self.card if card is None else card)
 
     @property  # last: in the lines below it the name hides the decorator
     def property(self) -> str:

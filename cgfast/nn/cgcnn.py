@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import log_softmax, softplus
 
-from cgfast.functional import pool
+from cgfast.functional import REDUCTIONS, pool
 from cgfast.nn.crystal_graph_conv import CrystalGraphConv
 
 if TYPE_CHECKING:
@@ -57,7 +57,13 @@ class CGCNN(nn.Module):
         if basis is not None and basis.n_centres != nbr_fea_len:
             msg = f"basis must have nbr_fea_len = {nbr_fea_len} centres, got {basis.n_centres}"
             raise ValueError(msg)
-        features = torch.eye(N_ELEMENTS) if element_features is None else element_features.float()
+        if pooling not in REDUCTIONS:
+            msg = f"pooling must be one of {', '.join(REDUCTIONS)}, got {pooling!r}"
+            raise ValueError(msg)
+        features = torch.eye(N_ELEMENTS) if element_features is None else torch.as_tensor(element_features).float()
+        if features.dim() != 2:
+            msg = f"element_features must have shape (n_elements, n_bits), got {tuple(features.shape)}"
+            raise ValueError(msg)
         self.register_buffer("element_features", features, persistent=False)
         self.classification = classification
         self.pooling = pooling
@@ -72,15 +78,20 @@ class CGCNN(nn.Module):
             self.dropout = nn.Dropout()
 
     def forward(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
-        """(B, 1) values, or (B, n_classes) log-probabilities. graph: NumPy or torch arrays; edge_attr: (E, K)."""
+        """(B, 1) values, or (B, n_classes) log-probabilities. graph: NumPy or torch arrays.
+
+        Edge features: edge_attr (E, K) in the graph's order of edges, else those of the graph, else the basis.
+        """
         graph = graph.torch()
         return self.head(pool(self.atom_features(graph, edge_attr), graph.graph_ptr, self.pooling))
 
     def atom_features(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
         """(N, F): features of each atom after the last convolution."""
         graph = graph.torch()
+        edge_attr = graph.edge_attr if edge_attr is None else edge_attr
         elements = self._element_rows(graph.atomic_numbers)
         table = self.embedding(self.element_features)
+        edge_attr = None if edge_attr is None else edge_attr.to(table.dtype)
         basis = self.basis if edge_attr is None else None
         convs = cast("list[CrystalGraphConv]", list(self.convs))
         if self.training or (torch.is_grad_enabled() and table.requires_grad):
@@ -120,6 +131,8 @@ class CGCNN(nn.Module):
 
     def _element_rows(self, atomic_numbers: Tensor) -> Tensor:
         n = len(self.element_features)
+        if torch.compiler.is_compiling():  # the values are not known while torch traces
+            return atomic_numbers.long() - 1
         if len(atomic_numbers) and (int(atomic_numbers.min()) < 1 or int(atomic_numbers.max()) > n):
             msg = (
                 f"atomic_numbers must lie in 1 to {n} for this model, got "

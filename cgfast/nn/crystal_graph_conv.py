@@ -49,11 +49,12 @@ class CrystalGraphConv(nn.Module):
     ) -> Tensor:
         """(N, F) -> (N, F). Edge features: edge_attr (E, K), or basis for Gaussians of graph.distances.
 
-        graph: torch arrays. Raises ValueError unless exactly one of edge_attr and basis is given.
+        Raises ValueError unless exactly one of edge_attr and basis is given, and for a basis without distances.
         """
         if (edge_attr is None) == (basis is None):
             msg = "give exactly one of edge_attr and basis, got " + ("none" if basis is None else "both")
             raise ValueError(msg)
+        graph = graph.torch()
         if self.training or (torch.is_grad_enabled() and (x.requires_grad or self.fc_full.weight.requires_grad)):
             return self._forward_reference(x, graph, edge_attr, basis)
         return self.forward_folded(x, graph, edge_attr=edge_attr, basis=basis)
@@ -67,7 +68,7 @@ class CrystalGraphConv(nn.Module):
         basis: GaussianBasis | None = None,
         elements: Tensor | None = None,
     ) -> Tensor:
-        """Evaluation with both batch norms folded into the weights and the fused kernel.
+        """Evaluation with both batch norms folded into the weights and the fused kernel; arguments as forward().
 
         elements: (N,) rows of `x` to use, when x is a table with a row per element: the node matrix products then run on
         the table only.
@@ -88,7 +89,7 @@ class CrystalGraphConv(nn.Module):
             graph.row_ptr,
             edge_attr=edge_attr,
             weight=weights.edge,
-            distances=None if basis is None else graph.distances,
+            distances=_distances(graph, basis),
             basis=basis,
             edge_weight=graph.edge_weight,
         )
@@ -111,12 +112,23 @@ class CrystalGraphConv(nn.Module):
             graph.row_ptr,
             edge_attr=edge_attr,
             weight=weights.edge,
-            distances=None if basis is None else graph.distances,
+            distances=_distances(graph, basis),
             basis=basis,
         )
         y = reference.edge_batch_norm(y, self.bn1, graph.edge_weight)
         summed = reference.sum_rows(reference.gate(y), graph.row_ptr, graph.edge_weight)
         return softplus(x + self.bn2(summed))
+
+
+def _distances(graph: CrystalGraph, basis: GaussianBasis | None) -> Tensor | None:
+    """The distances for `basis` to expand."""
+    if basis is None:
+        return None
+    if graph.distances is None:
+        msg = "graph must have distances for a basis to expand, got a graph without"
+        raise ValueError(msg)
+    distances: Tensor = graph.distances
+    return distances
 
 
 def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

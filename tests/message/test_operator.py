@@ -63,6 +63,43 @@ def test_compile_without_graph_breaks(term):
     torch.testing.assert_close(compiled(*args, **kwargs), functional.gated_message(*args, **kwargs))
 
 
+@pytest.mark.parametrize("term", TERMS)
+def test_forward_mode_derivatives(term):
+    (p, q, source, row_ptr), kwargs = sample_inputs(term)
+    tangents = (torch.ones_like(p), torch.zeros_like(q))
+
+    def run(function):
+        return torch.func.jvp(lambda a, b: function(a, b, source, row_ptr, **kwargs), (p, q), tangents)[1]
+
+    derivative = run(functional.gated_message)
+    torch.testing.assert_close(derivative, run(reference.gated_message))
+    assert derivative.abs().max() > 0
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(p, torch.ones_like(p))
+        tangent = torch.autograd.forward_ad.unpack_dual(functional.gated_message(dual, q, source, row_ptr, **kwargs)).tangent
+        torch.testing.assert_close(tangent, derivative)
+        with pytest.raises(RuntimeError, match="no gradient of its own"):
+            torch.ops.cgfast.gated_message(*raw_arguments(term))
+
+
+BAD_POINTERS = [
+    ([0, 2, 50], "end with the number of atoms"),
+    ([0, 2], "end with the number of atoms"),
+    ([1, 4], "begin with 0"),
+    ([], "begin with 0"),
+    ([0, 3, 2, 4], "not decrease"),
+    ([0.0, 4.0], "torch.int64"),
+]
+
+
+@pytest.mark.parametrize(("pointers", "message"), BAD_POINTERS)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_pool_refuses_pointers_that_lead_elsewhere(pointers, message, requires_grad):
+    dtype = torch.float64 if message == "torch.int64" else torch.int64
+    with pytest.raises(ValueError, match=message):
+        functional.pool(torch.ones(4, 3, requires_grad=requires_grad), torch.tensor(pointers, dtype=dtype))
+
+
 @pytest.mark.parametrize("reduce", functional.REDUCTIONS)
 def test_pool(reduce):
     x = torch.randn(50, 7, dtype=torch.float64, requires_grad=True)
@@ -70,6 +107,10 @@ def test_pool(reduce):
     torch.testing.assert_close(functional.pool(x, graph_ptr, reduce), reference.pool(x, graph_ptr, reduce))
     assert torch.equal(functional.pool(x, graph_ptr, reduce)[1], torch.zeros(7, dtype=torch.float64))
     assert torch.autograd.gradcheck(lambda v: functional.pool(v, graph_ptr, reduce), x)
+    if reduce in {"mean", "sum"}:  # torch has no second derivative of the others
+        assert torch.autograd.gradgradcheck(lambda v: functional.pool(v, graph_ptr, reduce), x)
+    with torch.no_grad():
+        torch.testing.assert_close(functional.pool(x, graph_ptr, reduce), reference.pool(x, graph_ptr, reduce))
     assert functional.pool(x[:0], torch.zeros(3, dtype=torch.int64), reduce).shape == (2, 7)
 
 
@@ -99,7 +140,7 @@ BAD = {
     "row_ptr must end with the number of edges (720)": lambda: swap(3, torch.zeros(61, dtype=torch.int64)),
     "row_ptr must not decrease": lambda: swap(3, torch.tensor([0, 700, *([13] * 58), 720])),
     "row_ptr must begin with 0": lambda: swap(3, torch.tensor([5, *([720] * 60)])),
-    "distances must be a torch.float64 tensor of shape (720,)": lambda: change(distances=torch.zeros(3)),
+    "distances must be a torch.float32 or torch.float64 tensor of shape (720,)": lambda: change(distances=torch.zeros(3)),
     "distances and basis go together, got no basis": lambda: change(basis=None),
     "weight must have one row per centre of the basis (41)": lambda: change(weight=torch.zeros(40, 32, dtype=torch.float64)),
     "weight must come with edge_attr or distances": lambda: change(weight=None),
@@ -107,13 +148,18 @@ BAD = {
     "edge_attr must be a torch.float64 tensor of shape (720, 41)": lambda: change(
         "dense", edge_attr=torch.zeros(720, 40).double()
     ),
-    "edge_weight must be a torch.float64 tensor of shape (720,)": lambda: change(edge_weight=torch.zeros(7)),
+    "edge_weight must be a torch.float32 or torch.float64 tensor of shape (720,)": lambda: change(edge_weight=torch.zeros(7)),
 }
 
 
+@pytest.mark.parametrize("twin", [False, True])
 @pytest.mark.parametrize("message", BAD)
-def test_bad_input_names_the_argument(message):
+def test_bad_input_names_the_argument(message, twin):
+    """Kernel and twin refuse the same things in the same words; a gradient makes it the twin."""
     args, kwargs = BAD[message]()
+    for tensor in (*args, *kwargs.values()):
+        if twin and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+            tensor.requires_grad_()
     with pytest.raises(ValueError, match=re.escape(message)):
         functional.gated_message(*args, **kwargs)
 

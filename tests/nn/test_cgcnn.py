@@ -142,6 +142,53 @@ def test_prediction_does_not_depend_on_the_batch():
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
+def test_a_graph_without_distances_is_refused_with_and_without_gradients():
+    import dataclasses
+
+    network = CGCNN(basis=BASIS).eval()
+    bare = dataclasses.replace(build_graphs(crystals(), SPEC), distances=None)
+    for context in (torch.no_grad(), torch.enable_grad()):
+        with context, pytest.raises(ValueError, match="graph must have distances"):
+            network(bare)
+
+
+def test_own_edge_features_stay_with_their_edges():
+    """Edges in any order, with features, give what the sorted ones give."""
+    from cgfast import CrystalGraph
+
+    graph = build_graphs(crystals(2), GraphSpec(4.0, None))
+    features = torch.rand(graph.n_edges, 41)
+    order = np.random.default_rng(0).permutation(graph.n_edges)
+    shuffled = CrystalGraph.from_edges(
+        graph.edge_index[:, order], graph.atomic_numbers, graph_ptr=graph.graph_ptr, edge_attr=features.numpy()[order]
+    )
+    network = randomised(CGCNN()).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(shuffled), network(graph, features), rtol=1e-4, atol=1e-5)
+
+
+def test_forces_and_their_gradient_go_through_the_network():
+    network = randomised(CGCNN(n_conv=2, atom_fea_len=8, h_fea_len=8, basis=BASIS)).eval().double()
+    graph = build_graphs(crystals(2), GraphSpec(4.0, 6)).torch()
+
+    def energy(distances):
+        import dataclasses
+
+        return network(dataclasses.replace(graph, distances=distances)).sum()
+
+    distances = graph.distances.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(energy(distances), distances, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.square().sum(), distances)
+    assert curvature.abs().max() > 0
+    step = torch.zeros_like(distances)
+    step[3] = 1e-5
+    with torch.no_grad():
+        numeric = (energy(distances + step) - energy(distances - step)) / 2e-5
+    torch.testing.assert_close(slope[3].detach(), numeric, rtol=1e-6, atol=1e-9)
+    forward = torch.func.jvp(energy, (distances.detach(),), (step / 1e-5,))[1]
+    torch.testing.assert_close(forward, numeric, rtol=1e-6, atol=1e-9)
+
+
 def test_pool_module():
     assert repr(Pool("max")) == "Pool('max')"
     x = torch.tensor([[1.0], [3.0], [5.0]])
@@ -153,6 +200,10 @@ def test_pool_module():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="n_conv must be a whole number of at least 1, got 0"):
         CGCNN(n_conv=0)
+    with pytest.raises(ValueError, match="pooling must be one of mean, sum, min, max, got 'median'"):
+        CGCNN(pooling="median")
+    with pytest.raises(ValueError, match="element_features must have shape"):
+        CGCNN(torch.ones(10))
     with pytest.raises(ValueError, match="basis must have nbr_fea_len = 41 centres, got 21"):
         CGCNN(basis=GaussianBasis(step=0.4))
     graph = build_graphs(Crystals.from_arrays([[0.0, 0, 0]], np.eye(3)[None] * 3, [104]), SPEC)
