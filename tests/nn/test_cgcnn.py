@@ -211,3 +211,17 @@ def test_bad_arguments():
         CGCNN(basis=BASIS)(graph)
     with pytest.raises(ValueError, match="exactly one of edge_attr and basis"):
         CrystalGraphConv(8, 41)(torch.zeros(1, 8), graph.torch())
+
+
+def test_compile_and_export_of_a_whole_network():
+    network = randomised(CGCNN(n_conv=2, basis=BASIS)).eval()
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    graph = build_graphs(crystals(3), SPEC).torch()
+    other = build_graphs(crystals(4, seed=9), SPEC).torch()
+    with torch.no_grad():
+        compiled = torch.compile(network, fullgraph=True, dynamic=True, backend="aot_eager")
+        for g in (graph, other):
+            torch.testing.assert_close(compiled(g), network(g), rtol=1e-5, atol=1e-5)
+        exported = torch.export.export(network, (graph,)).module()
+        torch.testing.assert_close(exported(graph), network(graph), rtol=1e-5, atol=1e-5)
