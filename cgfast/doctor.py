@@ -17,7 +17,9 @@ from typing import Any
 from cgfast._native import thread_count
 
 COMPILED_PART = "compiled part"
+THREADS_VARIABLE = "CGFAST_NUM_THREADS"
 MIN_TORCH = (2, 6)
+NO_CUDA_KERNELS = "no CUDA kernels in this version; CUDA tensors run the PyTorch formulas"
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 REQUIRED = ("numpy", "torch", "pyarrow", "gemmi", "typer", "rich", "safetensors")
 # Distribution -> (what it is for, command that installs it).
@@ -152,18 +154,26 @@ def _instruction_sets(core: Any | None) -> list[Check]:  # noqa: ANN401 - the co
 
 def _threads() -> Check:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wanted = os.environ.get(THREADS_VARIABLE)
     try:
-        count = str(thread_count())
-    except ValueError as error:  # CGFAST_NUM_THREADS is no number
-        return Check("threads", str(error), ok=False, advice="unset CGFAST_NUM_THREADS")
+        count = thread_count()
+        asked = None if wanted is None else int(wanted)
+    except ValueError:
+        asked = count = 0
+    if wanted is not None and (asked is None or asked < 1):
+        found = f"{THREADS_VARIABLE} is {wanted!r}: expected a whole number of at least 1"
+        return Check("threads", found, ok=False, advice=f"unset {THREADS_VARIABLE}")
+    if asked is not None and asked != count:
+        found = f"{count} of {usable} usable CPUs; {THREADS_VARIABLE}={wanted} is ignored, because torch is loaded"
+        advice = f"set OMP_NUM_THREADS={wanted}, which torch reads, or call torch.set_num_threads({wanted})"
+        return Check("threads", found, ok=False, advice=advice)
     return Check("threads", f"{count} of {usable} usable CPUs")
 
 
 def _cuda(core: Any | None, torch: Any | None) -> list[Check]:  # noqa: ANN401 - modules
-    built = core is not None and bool(core.cuda_built())
+    built = core is not None and bool(getattr(core, "cuda_built", bool)())
     seen = torch is not None and bool(torch.cuda.is_available())
     device = f"available to torch ({torch.cuda.get_device_name(0)})" if seen and torch is not None else "none"
     if built:
         return [Check("CUDA kernels", "built"), Check("CUDA device", device)]
-    advice = "CGFAST_CUDA=ON " + build_command() + "; needs nvcc" if seen else ""
-    return [Check("CUDA kernels", "not built", ok=not seen, advice=advice), Check("CUDA device", device)]
+    return [Check("CUDA kernels", NO_CUDA_KERNELS), Check("CUDA device", device)]

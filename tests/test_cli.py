@@ -321,3 +321,17 @@ def test_a_real_process_prints_sentences(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert command("--version").stdout.startswith("cgfast ")
+
+
+def test_time_limit_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {}
+
+    def stop(*_: object, **options: object) -> None:
+        given.update(options)
+        message = "seen enough"
+        raise ValueError(message)
+
+    monkeypatch.setattr("cgfast.screening.screen", stop)
+    result = testing.CliRunner().invoke(cli.app, ["screen", "x.cif", "-m", "band-gap", "--time-limit", "2.5"])
+    assert result.exit_code == 2
+    assert given["time_limit"] == 2.5

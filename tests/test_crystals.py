@@ -269,3 +269,16 @@ def test_no_such_element() -> None:
     for z in (0, 119, -1):
         with pytest.raises(ValueError, match="no element"):
             symbol(z)
+
+
+def test_saving_into_the_folder_that_is_mapped(tmp_path: Path) -> None:
+    crystals = Crystals.from_arrays(
+        np.arange(30.0).reshape(10, 3), np.tile(np.eye(3), (5, 1, 1)), np.arange(1, 11), graph_ptr=range(0, 11, 2)
+    )
+    crystals.save(tmp_path)
+    loaded = Crystals.load(tmp_path)
+    loaded.save(tmp_path)
+    assert loaded == crystals
+    loaded[2:4].save(tmp_path)
+    assert Crystals.load(tmp_path) == crystals[2:4]
+    assert all(path.suffix == ".npy" for path in tmp_path.iterdir())

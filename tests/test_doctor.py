@@ -61,6 +61,27 @@ def test_unusable_thread_count(monkeypatch) -> None:
     assert not found.ok
 
 
+@pytest.mark.parametrize("wanted", ["many", "0", "", "2.5"])
+def test_unusable_thread_count_with_torch(monkeypatch, wanted: str) -> None:
+    core(monkeypatch)
+    monkeypatch.setenv("CGFAST_NUM_THREADS", wanted)
+    found = checks(collect())["threads"]
+    assert found.found == f"CGFAST_NUM_THREADS is {wanted!r}: expected a whole number of at least 1"
+    assert found.advice == "unset CGFAST_NUM_THREADS"
+
+
+def test_a_thread_count_that_torch_overrides(monkeypatch) -> None:
+    core(monkeypatch)
+    used = torch.get_num_threads()
+    monkeypatch.setenv("CGFAST_NUM_THREADS", str(used + 1))
+    found = checks(collect())["threads"]
+    assert found.found.startswith(f"{used} of ")
+    assert f"CGFAST_NUM_THREADS={used + 1} is ignored" in found.found
+    assert not found.ok
+    monkeypatch.setenv("CGFAST_NUM_THREADS", str(used))
+    assert checks(collect())["threads"].ok
+
+
 def test_without_the_compiled_part(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "cgfast._core", None)
     report = collect()
@@ -114,9 +135,12 @@ def test_a_gpu_without_kernels_for_it(monkeypatch) -> None:
     core(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
-    found = checks(collect())
+    report = collect()
+    found = checks(report)
     assert found["CUDA device"].found == "available to torch (card 0)"
-    assert found["CUDA kernels"].advice.startswith("CGFAST_CUDA=ON pip install ")
+    says = "no CUDA kernels in this version; CUDA tensors run the PyTorch formulas"
+    assert found["CUDA kernels"] == Check("CUDA kernels", says)  # nothing to install, so no advice
+    assert "CUDA" not in report.verdict
     core(monkeypatch, cuda=True)
     assert checks(collect())["CUDA kernels"] == Check("CUDA kernels", "built")
 

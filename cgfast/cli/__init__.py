@@ -70,6 +70,9 @@ def screen(
     on_disorder: Annotated[
         Literal["skip", "majority", "error"], typer.Option(help="What to do with partly occupied sites.")
     ] = "skip",
+    time_limit: Annotated[
+        float, typer.Option(help="Seconds for a CIF file that only pymatgen reads.", metavar="SECONDS")
+    ] = 10.0,
     column: Annotated[
         list[str] | None,
         typer.Option(help="Other name of a Parquet column: id=material_id.", metavar="OURS=THEIRS"),
@@ -106,6 +109,7 @@ def screen(
                     head=HEAD_ROWS,
                     strict=strict,
                     on_disorder=on_disorder,
+                    time_limit=time_limit,
                     columns=_column_names(column or []),
                     format=format,
                     atom_init=atom_init,

@@ -32,12 +32,14 @@ def read(
             layout), a Parquet file or a folder of them. A folder is recognised by its content.
         format: "cif", "parquet" or "cgcnn" (the 2018 layout) instead of telling by name and content.
         columns: Parquet only: other names for ``id``, ``lattice_vectors``, ``cartesian_site_positions``,
-            ``species_at_sites``, ``dimension_types``, for example ``{"id": "material_id"}``. Without an ``id``
-            column, ``immutable_id`` serves; without either, the row number.
+            ``species_at_sites``, ``dimension_types``, ``species``, ``structure_features``, for example
+            ``{"id": "mp_id"}``. Without an ``id`` column the first of ``immutable_id``, ``material_id``,
+            ``mat_id``, ``jid``, ``structure_id`` serves, else the row number; ``Reader.describe`` tells which.
         keep: Columns to carry into ``StructureBatch.columns``: any of a Parquet table; ``target``, ``target_1``,
             ... of the 2018 layout.
         batch_rows: Every batch covers exactly so many consecutive rows of input, except the last.
-        on_disorder: What to do with a CIF whose sites are partly occupied: "skip" makes it a failure, "error" raises,
+        on_disorder: What to do with partly occupied sites (in CIFs, and in Parquet by OPTIMADE's ``species`` and
+            ``structure_features``): "skip" makes it a failure, "error" raises,
             "majority" keeps the most common species of each site (the lighter at a tie) and drops sites less than
             half occupied.
         time_limit: Seconds that pymatgen may take for a CIF that gemmi refuses.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Decoded", "flag_lists", "is_list", "species", "vectors"]
+__all__ = ["Decoded", "column", "flag_lists", "is_list", "owners", "species", "unnest", "vectors"]
 
 
 class Decoded(NamedTuple):
@@ -30,7 +30,13 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind))
 
 
-def _unnest(array: Any) -> tuple[NDArray[np.int64], Any]:  # noqa: ANN401 - any Arrow list array
+def column(table: Any, name: str) -> Any:  # noqa: ANN401
+    """A column as one Arrow array with a plain layout."""
+    array = table.column(name)
+    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+
+
+def unnest(array: Any) -> tuple[NDArray[np.int64], Any]:  # noqa: ANN401 - any Arrow list array
     """Length of each list (-1 where it is null) and the items of all of them."""
     import pyarrow.compute as pc
 
@@ -41,7 +47,8 @@ def _unnest(array: Any) -> tuple[NDArray[np.int64], Any]:  # noqa: ANN401 - any 
     return lengths.to_numpy(zero_copy_only=False).astype(np.int64, copy=False), array.flatten()
 
 
-def _owners(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def owners(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The list that each item came from."""
     return np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0))
 
 
@@ -57,20 +64,20 @@ def vectors(array: Any, name: str, rows_expected: int | None = None) -> Decoded:
     Reported: null rows, a number of vectors other than ``rows_expected``, vectors that do not have 3 numbers,
     null or non-finite numbers.
     """
-    counts, inner = _unnest(array)
-    lengths, items = _unnest(inner)
+    counts, inner = unnest(array)
+    lengths, items = unnest(inner)
     values = _numbers(items)
     bad: dict[int, str] = {}
     whole = bool((lengths == 3).all())
     if not whole or not np.isfinite(values).all():
-        owners = _owners(counts)
+        owner = owners(counts)
         for k in np.flatnonzero(lengths != 3).tolist():
             came = "null" if lengths[k] < 0 else f"{lengths[k]} numbers"
-            bad.setdefault(int(owners[k]), f"{name} holds a vector of {came}: expected 3 numbers in each")
-        vector_of = _owners(lengths)
+            bad.setdefault(int(owner[k]), f"{name} holds a vector of {came}: expected 3 numbers in each")
+        vector_of = owners(lengths)
         for k in np.flatnonzero(~np.isfinite(values)).tolist():
             came = "a null" if items.null_count and not items[k].is_valid else str(values[k])
-            bad.setdefault(int(owners[vector_of[k]]), f"{name} holds {came}: expected finite numbers")
+            bad.setdefault(int(owner[vector_of[k]]), f"{name} holds {came}: expected finite numbers")
     for b in np.flatnonzero(counts < 0).tolist():
         bad[b] = f"{name} is null: expected a list of vectors of 3 numbers"
     if rows_expected is not None:
@@ -86,7 +93,7 @@ def species(array: Any, name: str) -> Decoded:  # noqa: ANN401
     """
     import pyarrow as pa
 
-    counts, items = _unnest(array)
+    counts, items = unnest(array)
     if pa.types.is_null(items.type):
         items = items.cast(pa.string())
     if not pa.types.is_dictionary(items.type):
@@ -102,11 +109,11 @@ def species(array: Any, name: str) -> Decoded:  # noqa: ANN401
     bad: dict[int, str] = {}
     wrong = np.flatnonzero(values == 0)
     if wrong.size:
-        owners = _owners(counts)
+        owner = owners(counts)
         for k in wrong.tolist():
             came = items[k].as_py()
             text = "a null" if came is None else f"{came[:40]!r}, which is no element"
-            bad.setdefault(int(owners[k]), f"{name} holds {text}: expected element symbols")
+            bad.setdefault(int(owner[k]), f"{name} holds {text}: expected element symbols")
     for b in np.flatnonzero(counts < 0).tolist():
         bad[b] = f"{name} is null: expected a list of element symbols"
     return Decoded(counts, values, bad)
@@ -114,14 +121,16 @@ def species(array: Any, name: str) -> Decoded:  # noqa: ANN401
 
 def flag_lists(array: Any, name: str) -> Decoded:  # noqa: ANN401
     """A column of three flags 0 or 1 (OPTIMADE dimension_types): values (B, 3) bool; null means periodic."""
-    counts, items = _unnest(array)
-    flags = _numbers(items)
+    import pyarrow as pa
+
+    counts, items = unnest(array)
+    flags = _numbers(items.cast(pa.int8()) if pa.types.is_boolean(items.type) else items)
     bad: dict[int, str] = {}
-    owners = _owners(counts)
+    owner = owners(counts)
     for b in np.flatnonzero((counts != 3) & (counts >= 0)).tolist():
         bad[b] = f"{name} holds {counts[b]} numbers: expected 3"
     for k in np.flatnonzero((flags != 0) & (flags != 1)).tolist():
-        bad.setdefault(int(owners[k]), f"{name} holds {flags[k]:g}: expected 0 or 1")
+        bad.setdefault(int(owner[k]), f"{name} holds {flags[k]:g}: expected 0 or 1")
     values = np.ones((len(counts), 3), dtype=bool)
     if not bad:
         values[counts == 3] = flags.reshape(-1, 3) != 0

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Failure", "StructureBatch", "drop_problems", "rebatch"]
+__all__ = ["Failure", "StructureBatch", "drop_problems", "printable", "rebatch"]
+
+
+def printable(text: str) -> str:
+    r"""`text` as valid Unicode: the bytes of a file name that are not UTF-8 become ``\xff`` and the like."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # surrogates that stand for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Failure(NamedTuple):

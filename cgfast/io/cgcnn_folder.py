@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CgcnnFolder"]
 
-_ID_HEADERS = {
-    "id",
-    "ids",
-    "cif",
-    "cif_id",
-    "cifid",
-    "name",
-    "material_id",
-    "mp_id",
-    "filename",
-    "file",
-    "structure",
-}
+# The last word of a heading over ids: "id", "mp_id", "cif file", "Material". No digits, which ids mostly have.
+_ID_HEADER = re.compile(
+    r"(?:[a-z_ -]*[_ -])?(ids?|cifid|jid|cif|name|file|filename|structure|material|crystal|compound|formula)", re.IGNORECASE
+)
 
 
 class CgcnnFolder:
@@ -45,12 +37,14 @@ class CgcnnFolder:
 
     def __init__(self, folder: Path, on_disorder: str, time_limit: float, keep: Sequence[str]) -> None:
         self.format = "cgcnn"
+        self.id_source = "id_prop.csv"
         self.folder = folder
         self.on_disorder = on_disorder
         self.time_limit = time_limit
         self.keep = list(keep)
         path = folder / "id_prop.csv"
         lines = _lines(path)
+        _check_separator(lines, path)
         header = _is_header(lines, folder)
         self.ids = [line[0].strip() for line in lines[header:]]
         if not self.ids:
@@ -79,6 +73,12 @@ class CgcnnFolder:
         """Types of the kept columns."""
         return self._table().schema
 
+    def files(self) -> list[Path]:
+        """The CSV and the CIFs that it names; an id that is no file name has none."""
+        names = [name for name in dict.fromkeys(self.ids) if self._is_inside(name)]
+        files = dict.fromkeys(self._path(name) for name in names)
+        return [self.folder / "id_prop.csv", *files]
+
     def _table(self) -> pa.Table:
         import pyarrow as pa
 
@@ -92,19 +92,27 @@ class CgcnnFolder:
             yield from batches_of(rows, batch_rows, table.take if table is not None else None)
 
     def _row(self, name: str, fallback: Fallback) -> Row:
-        # ids come from a file of unknown origin: they must not lead out of the folder
-        inside = PurePosixPath(name.replace("\\", "/"))
-        if not name or "\0" in name or inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
+        if not self._is_inside(name):
             return Row(name, None, f"the id {name[:60]!r} is no file name inside {self.folder}")
-        path = self.folder / f"{name}.cif"
+        path = self._path(name)
         try:
-            if not path.is_file() and name.lower().endswith(".cif"):
-                path = self.folder / name
             if not path.is_file():
                 return Row(name, None, f"id_prop.csv names {name}, but there is no file {name}.cif")
         except OSError as error:
             return Row(name[:200], None, f"{name[:60]}.cif cannot be read: {error.strerror}")
         return read_rows(FileEntry(path), name, fallback, self.on_disorder, single=True)[0]
+
+    @staticmethod
+    def _is_inside(name: str) -> bool:
+        """Ids come from a file of unknown origin: they must not lead out of the folder."""
+        inside = PurePosixPath(name.replace("\\", "/"))
+        bad = not name or "\0" in name or inside.is_absolute() or ".." in inside.parts
+        return not bad and bool(inside.parts) and ":" not in inside.parts[0]
+
+    def _path(self, name: str) -> Path:
+        """ID.cif; or ID itself where that ends in .cif and ID.cif is not there."""
+        path = self.folder / f"{name}.cif"
+        return self.folder / name if name.lower().endswith(".cif") and not _exists(path) else path
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -120,17 +128,25 @@ def _lines(path: Path) -> list[list[str]]:
         raise ValueError(message) from None
 
 
+def _check_separator(lines: list[list[str]], path: Path) -> None:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        firsts = [line[0].strip() for line in lines]
+        if firsts and all(separator in first for first in firsts) and not _exists(path.parent / f"{firsts[0]}.cif"):
+            message = f"{path} has {name} between its columns: expected commas, like 'ID,target'"
+            raise ValueError(message)
+
+
 def _is_header(lines: list[list[str]], folder: Path) -> bool:
-    """Whether the first line names columns: no file has its id, and it looks like a heading."""
+    """Whether the first line names columns: it is headed by a word for ids, holds no number, and no file has its id.
+
+    A first row of data whose file is missing and whose target is text must not pass for a header: it would vanish.
+    """
     if not lines:
         return False
     first = [cell.strip() for cell in lines[0]]
-    if first[0].lower() in _ID_HEADERS:
-        return not _exists(folder / f"{first[0]}.cif")
-    targets = first[1:]
-    looks = bool(targets) and not any(_is_number(cell) for cell in targets if cell) and any(targets)
-    below = len(lines) > 1 and any(_is_number(cell.strip()) for cell in lines[1][1:])
-    return looks and below and not _exists(folder / f"{first[0]}.cif")
+    if not _ID_HEADER.fullmatch(first[0][:60]) or any(_is_number(cell) for cell in first[1:] if cell):
+        return False
+    return not _exists(folder / f"{first[0]}.cif") and not _exists(folder / first[0])
 
 
 def _exists(path: Path) -> bool:

@@ -20,7 +20,7 @@ from cgfast.io.cif_values import Refused, Unusable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_BYTES", "Block", "Refused", "Structure", "Unusable", "finish", "parse"]
+__all__ = ["MAX_BYTES", "Block", "Refused", "Structure", "Unusable", "finish", "parse", "settle"]
 
 MAX_BYTES = 64 << 20  # a larger CIF is no crystal structure
 MAX_POSITIONS = 300_000  # listed sites times symmetry operations
@@ -71,7 +71,7 @@ def finish(block: Block, on_disorder: str) -> Structure:
             left.
     """
     settled = np.array(
-        [_settle(label, what, on_disorder) for label, what in zip(block.labels, block.contents, strict=True)],
+        [settle(label, what, on_disorder) for label, what in zip(block.labels, block.contents, strict=True)],
         dtype=np.int32,
     )
     numbers = settled[block.site] if len(settled) else np.empty(0, np.int32)
@@ -86,8 +86,12 @@ def finish(block: Block, on_disorder: str) -> Structure:
     return Structure(block.cell, block.fractional[order] @ block.cell, numbers[order])
 
 
-def _settle(label: str, what: dict[int, float], on_disorder: str) -> int:
-    """Atomic number at a site; 0 for a site to leave out."""
+def settle(label: str, what: dict[int, float], on_disorder: str) -> int:
+    """Atomic number at a site that holds ``what`` (atomic number -> occupancy); 0 for a site to leave out.
+
+    Raises:
+        Unusable: Occupancies sum to more than 1, or the site is disordered and ``on_disorder`` is not "majority".
+    """
     total = sum(what.values())
     if total > MAX_OCCUPANCY:
         reason = f"occupancies at site {label} sum to {total:g}: expected at most 1 (are atoms listed twice?)"

@@ -53,11 +53,11 @@ class Fallback:
                     except OSError:
                         continue  # bytes left in the buffer of a dead process
 
-    def read(self, data: bytes) -> list[Block]:
-        """Structures that pymatgen finds in CIF text.
+    def read(self, data: bytes) -> list[tuple[str, Block | Unusable]]:
+        """The data blocks with atoms of CIF text: the name of each, and what pymatgen makes of it or why nothing.
 
         Raises:
-            Unusable: It finds none, is not installed, takes longer than the time limit, or dies.
+            Unusable: pymatgen is not installed, takes longer than the time limit, or dies.
         """
         process = self._running()
         try:
@@ -71,7 +71,7 @@ class Fallback:
         if "error" in answer:
             reason = f"pymatgen: {answer['error']}".replace("\n", " ")
             raise Unusable(reason)
-        return [_block(structure) for structure in answer["structures"]]
+        return [(block["name"], _content(block)) for block in answer["blocks"]]
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._unavailable:
@@ -132,6 +132,15 @@ def _listen(stream: BinaryIO, answers: queue.Queue[dict[str, Any] | None]) -> No
     except (OSError, ValueError):
         pass  # cut short: the process died while it wrote
     answers.put(None)
+
+
+def _content(block: dict[str, Any]) -> Block | Unusable:
+    if "error" in block:
+        return Unusable(f"pymatgen: {block['error']}".replace("\n", " "))
+    try:
+        return _block(block["structure"])
+    except Unusable as error:
+        return error
 
 
 def _block(structure: dict[str, Any]) -> Block:

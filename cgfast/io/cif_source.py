@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from cgfast.crystals import Crystals
 from cgfast.io import cif
-from cgfast.io.batch import Failure, StructureBatch
+from cgfast.io.batch import Failure, StructureBatch, printable
 from cgfast.io.cif_fallback import Fallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pyarrow as pa
+
+    from cgfast.io.places import Archive
 
 __all__ = ["CifSource", "Entry", "Row", "batches_of", "read_rows", "unique_ids"]
 
@@ -55,11 +59,13 @@ def read_rows(entry: Entry, stem: str, fallback: Fallback, on_disorder: str, *, 
             found = fallback.read(data)
         except cif.Unusable as error:
             return [Row(stem, None, f"gemmi: {refusal}; {error}")]
-        blocks = [(str(k + 1), block, "") for k, block in enumerate(found)]
+        blocks = [(name, block, "") for name, block in found]
     except cif.Unusable as error:
         return [Row(stem, None, str(error))]
     except (OSError, ValueError, EOFError) as error:
         return [Row(stem, None, f"{entry.name} cannot be read: {error}")]
+    if not blocks:
+        return [Row(stem, None, f"{entry.name} holds no data block with atoms")]
     if single:
         blocks = blocks[:1]
     names = _block_ids(stem, [name for name, _, _ in blocks])
@@ -108,18 +114,31 @@ def _second_opinion(refusal: cif.Refused, text: str, fallback: Fallback) -> cif.
     except cif.Unusable as error:
         reason = f"{refusal}; {error}"
         raise cif.Unusable(reason) from None
-    if not found:
-        raise cif.Unusable(str(refusal))
-    return found[0]
+    content = found[0][1] if found else cif.Unusable("pymatgen finds no atoms either")
+    if isinstance(content, cif.Unusable):
+        reason = f"{refusal}; {content}"
+        raise cif.Unusable(reason)
+    return content
 
 
 def unique_ids(names: Sequence[str]) -> list[str]:
-    """Ids for CIF files from their paths: the stem, or the path without suffix where stems repeat."""
-    paths = [name.replace("\\", "/") for name in names]
+    """Ids for CIF files from their paths: the stem, or the path without suffix where stems repeat.
+
+    The second file of one path (a zip may hold such) gets ``#2`` after it, and so on.
+    """
+    paths = [printable(name.replace("\\", "/")) for name in names]
     trimmed = [path[: -len(".cif")] if path.lower().endswith(".cif") else path for path in paths]
     stems = [path.rsplit("/", 1)[-1] for path in trimmed]
     count = Counter(stems)
-    return [stem if count[stem] == 1 else path for stem, path in zip(stems, trimmed, strict=True)]
+    ids = [stem if count[stem] == 1 else path for stem, path in zip(stems, trimmed, strict=True)]
+    if len(set(ids)) == len(ids):
+        return ids
+    seen: Counter[str] = Counter()
+    for k, name in enumerate(ids):
+        seen[name] += 1
+        if seen[name] > 1:
+            ids[k] = f"{name}#{seen[name]}"
+    return ids
 
 
 def batches_of(
@@ -139,8 +158,12 @@ def batches_of(
 
 
 def _batch(rows: list[Row], start: int, columns: Callable[[list[int]], pa.Table] | None) -> StructureBatch:
-    good = [(start + k, row.id, row.structure) for k, row in enumerate(rows) if row.structure is not None]
-    failures = [Failure(row.id, start + k, "read", row.reason) for k, row in enumerate(rows) if row.structure is None]
+    good = [(start + k, printable(row.id), row.structure) for k, row in enumerate(rows) if row.structure is not None]
+    failures = [
+        Failure(printable(row.id), start + k, "read", printable(row.reason))
+        for k, row in enumerate(rows)
+        if row.structure is None
+    ]
     counts = [len(s.numbers) for _, _, s in good]
     crystals = Crystals.from_arrays(
         np.concatenate([np.empty((0, 3)), *(s.positions for _, _, s in good)]),
@@ -158,8 +181,17 @@ def _batch(rows: list[Row], start: int, columns: Callable[[list[int]], pa.Table]
 class CifSource:
     """CIF files of a folder, glob or zip, each read when its turn comes."""
 
-    def __init__(self, entries: Sequence[Entry], ids: Sequence[str], on_disorder: str, time_limit: float) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        ids: Sequence[str],
+        on_disorder: str,
+        time_limit: float,
+        archive: Archive | None = None,
+    ) -> None:
         self.format = "cif"
+        self.id_source = "file name"
+        self.archive = archive
         self.entries = list(entries)
         self.ids = list(ids)
         self.on_disorder = on_disorder
@@ -168,9 +200,15 @@ class CifSource:
         self.n_rows: int | None = None
         self.n_rows_estimate = len(self.entries)
 
+    def files(self) -> list[Path]:
+        """The files read from: each CIF, or the zip they are in."""
+        if self.archive is not None:
+            return [self.archive.path]
+        return [Path(entry.name) for entry in self.entries]
+
     def pieces(self, batch_rows: int) -> Iterator[StructureBatch]:
         """All rows in order, at most ``batch_rows`` at a time."""
-        with Fallback(self.time_limit) as fallback:
+        with self.archive or contextlib.nullcontext(), Fallback(self.time_limit) as fallback:
             rows = (
                 row
                 for entry, stem in zip(self.entries, self.ids, strict=True)

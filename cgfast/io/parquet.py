@@ -8,6 +8,7 @@ import numpy as np
 
 from cgfast.crystals import Crystals
 from cgfast.io import arrow_lists
+from cgfast.io import optimade_disorder as disorder
 from cgfast.io.batch import Failure, StructureBatch
 
 if TYPE_CHECKING:
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "ParquetSource"]
 
-COLUMNS = ("id", "lattice_vectors", "cartesian_site_positions", "species_at_sites", "dimension_types")
+COLUMNS = (
+    "id",
+    "lattice_vectors",
+    "cartesian_site_positions",
+    "species_at_sites",
+    "dimension_types",
+    "species",
+    "structure_features",
+)
 _REQUIRED = COLUMNS[1:4]
+_OTHER_IDS = ("immutable_id", "material_id", "mat_id", "jid", "structure_id")  # where there is no id, the first of these
 MAX_ID_LENGTH = 1000  # ids become fixed-width strings: one absurd id must not cost a gigabyte
 
 
@@ -37,8 +47,11 @@ def _names(columns: Mapping[str, str] | None) -> dict[str, str]:
 class ParquetSource:
     """Rows of several Parquet files, one after the other; footers are read at once, rows when iterated."""
 
-    def __init__(self, paths: Sequence[Path], columns: Mapping[str, str] | None, keep: Sequence[str]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], columns: Mapping[str, str] | None, keep: Sequence[str], on_disorder: str = "skip"
+    ) -> None:
         self.format = "parquet"
+        self.on_disorder = on_disorder
         self.paths = list(paths)
         self.names = _names(columns)
         self._overridden = set(columns or {})
@@ -56,6 +69,24 @@ class ParquetSource:
             finally:
                 file.close()
         self.n_rows = self.n_rows_estimate = total
+        sources = {self._present(schema).get("id", "row number") for schema in self.schemas}
+        self.id_source = ", ".join(sorted(sources))
+
+    def files(self) -> list[Path]:
+        """The files read."""
+        return self.paths
+
+    def _present(self, schema: Any) -> dict[str, str]:  # noqa: ANN401 - pyarrow has no types
+        """Our name -> the file's name, of the columns that are there and read."""
+        here = {name: column for name, column in self.names.items() if column in schema.names}
+        if "id" not in here:
+            others = [name for name in _OTHER_IDS if name in schema.names]
+            here |= {"id": others[0]} if others else {}
+        # other tables may use these two words for something else
+        for name, fits in (("species", disorder.is_species), ("structure_features", disorder.is_features)):
+            if name in here and (schema.names.count(here[name]) > 1 or not fits(schema.field(here[name]).type)):
+                del here[name]
+        return here
 
     def kept_schema(self) -> pa.Schema:
         """Types of the kept columns over all files."""
@@ -115,7 +146,8 @@ class ParquetSource:
                 fits = text is not None and (t.is_string(text) or t.is_large_string(text) or t.is_null(text))
                 expected = "a list of strings"
             elif name == "dimension_types":
-                fits, expected = inner is not None and _is_number(inner), "a list of 3 integers"
+                fits = inner is not None and (_is_number(inner) or t.is_boolean(inner))
+                expected = "a list of 3 integers or flags"
             else:
                 item = inner.value_type if inner is not None and arrow_lists.is_list(inner) else None
                 fits, expected = item is not None and _is_number(item), "a list of lists of 3 numbers"
@@ -130,9 +162,7 @@ class ParquetSource:
         kept = self.kept_schema() if self.keep else None
         row = 0
         for path, schema in zip(self.paths, self.schemas, strict=True):
-            here = {name: column for name, column in self.names.items() if column in schema.names}
-            if "id" not in here and "immutable_id" in schema.names:
-                here["id"] = "immutable_id"
+            here = self._present(schema)
             wanted = list(dict.fromkeys([*here.values(), *self.keep]))
             file = self._open(path)
             try:
@@ -140,7 +170,7 @@ class ParquetSource:
                 for group in range(file.metadata.num_row_groups):
                     for batch in file.iter_batches(batch_rows, [group], columns=wanted, use_threads=False):
                         if batch.num_rows:
-                            yield _decode(pa.table(batch), here, row, kept)
+                            yield _decode(pa.table(batch), here, row, kept, self.on_disorder)
                         row += batch.num_rows
             except (pa.ArrowException, OSError) as error:
                 message = f"{path} is damaged near row {row}: {_first_line(error)}"
@@ -159,17 +189,11 @@ def _is_number(kind: Any) -> bool:  # noqa: ANN401
     return bool(t.is_floating(kind) or t.is_integer(kind) or t.is_null(kind))
 
 
-def _column(table: Any, name: str) -> Any:  # noqa: ANN401
-    """A column as one Arrow array with a plain layout."""
-    array = table.column(name)
-    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-
-
 def _ids(table: Any, name: str | None, first_row: int) -> tuple[NDArray[np.str_], dict[int, str]]:  # noqa: ANN401
     """Ids as text; the row number where there is none; rows whose id is too long."""
     if name is None:
         return np.arange(first_row, first_row + table.num_rows).astype(np.str_), {}
-    values = _column(table, name).to_pylist()
+    values = arrow_lists.column(table, name).to_pylist()
     bad = {}
     for k, value in enumerate(values):
         if value.__class__ is not str:
@@ -180,14 +204,26 @@ def _ids(table: Any, name: str | None, first_row: int) -> tuple[NDArray[np.str_]
     return np.array(values, dtype=np.str_), bad
 
 
-def _decode(table: Any, names: dict[str, str], first_row: int, kept: Any) -> StructureBatch:  # noqa: ANN401
+def _decode(
+    table: Any,  # noqa: ANN401
+    names: dict[str, str],
+    first_row: int,
+    kept: Any,  # noqa: ANN401
+    on_disorder: str,
+) -> StructureBatch:
     """Rows of an Arrow table as crystals, and as failures where a row does not fit."""
     n = table.num_rows
     ids, bad = _ids(table, names.get("id"), first_row)
+    columns: Any = table.select(kept.names) if kept else None
+    if "species" in names or "structure_features" in names:
+        table, disordered = disorder.settle_table(table, names, ids, on_disorder)
+    else:
+        disordered = {}
     rows = np.arange(first_row, first_row + n)
     cells, sites, kinds, flags = _read_columns(table, names)
     for column in (flags, kinds, sites, cells):
         bad |= column.bad if column is not None else {}
+    bad |= disordered  # says more than that "Fe1" is no element
     for k in np.flatnonzero((sites.counts != kinds.counts) & (sites.counts >= 0) & (kinds.counts >= 0)).tolist():
         bad.setdefault(
             k,
@@ -200,6 +236,7 @@ def _decode(table: Any, names: dict[str, str], first_row: int, kept: Any) -> Str
         good[list(bad)] = False
         index = np.flatnonzero(good)
         table, ids, rows = table.take(index), ids[index], rows[index]
+        columns = None if columns is None else columns.take(index)
         cells, sites, kinds, flags = _read_columns(table, names)
     count = len(rows)
     pointers = np.zeros(count + 1, dtype=np.int64)
@@ -212,7 +249,7 @@ def _decode(table: Any, names: dict[str, str], first_row: int, kept: Any) -> Str
         pointers,
         ids,
     )
-    return StructureBatch(crystals, rows, failures, n, table.select(kept.names).cast(kept) if kept else None)
+    return StructureBatch(crystals, rows, failures, n, columns.cast(kept) if columns is not None else None)
 
 
 def _read_columns(
@@ -222,8 +259,8 @@ def _read_columns(
     lattice, positions, symbols = (names[name] for name in _REQUIRED)
     periodic = names.get("dimension_types")
     return (
-        arrow_lists.vectors(_column(table, lattice), lattice, 3),
-        arrow_lists.vectors(_column(table, positions), positions),
-        arrow_lists.species(_column(table, symbols), symbols),
-        None if periodic is None else arrow_lists.flag_lists(_column(table, periodic), periodic),
+        arrow_lists.vectors(arrow_lists.column(table, lattice), lattice, 3),
+        arrow_lists.vectors(arrow_lists.column(table, positions), positions),
+        arrow_lists.species(arrow_lists.column(table, symbols), symbols),
+        None if periodic is None else arrow_lists.flag_lists(arrow_lists.column(table, periodic), periodic),
     )

@@ -6,15 +6,21 @@ import glob
 import os
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-__all__ = ["FORMATS", "FileEntry", "Found", "ZipEntry", "find", "zip_entries"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+__all__ = ["FORMATS", "Archive", "FileEntry", "Found", "ZipEntry", "find", "zip_entries"]
 
 FORMATS = ("parquet", "cif", "cgcnn")
 _PARQUET = (".parquet", ".pq")
+_ID_PROP = "id_prop.csv"
 
 
 class Found(NamedTuple):
@@ -45,44 +51,69 @@ class FileEntry:
             return file.read(limit)
 
 
+class Archive:
+    """A zip that is open while it is entered."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open: zipfile.ZipFile | None = None
+
+    def __enter__(self) -> Self:
+        self._open = zipfile.ZipFile(self.path)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def read(self, member: zipfile.ZipInfo, limit: int) -> bytes:
+        """The first ``limit`` bytes of a member; no more is unpacked."""
+        if self._open is None:
+            message = "the zip is not open"
+            raise OSError(message)
+        with self._open.open(member) as file:
+            return file.read(limit)
+
+
 @dataclass(frozen=True)
 class ZipEntry:
-    """A member of a zip, read without extracting it to disk."""
+    """A member of a zip, read without extracting it to disk. Two members may share a name."""
 
-    archive: zipfile.ZipFile
-    member: str
+    archive: Archive
+    info: zipfile.ZipInfo
 
     @property
     def name(self) -> str:
         """The zip's path and the member's."""
-        return f"{self.archive.filename}/{self.member}"
+        return f"{self.archive.path}/{self.info.filename}"
 
     def read(self, limit: int) -> bytes:
-        """Its first ``limit`` bytes; no more is unpacked."""
+        """Its first ``limit`` bytes."""
         try:
-            with self.archive.open(self.member) as file:
-                return file.read(limit)
+            return self.archive.read(self.info, limit)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, KeyError) as error:
             raise OSError(str(error)) from None
 
 
-def zip_entries(path: Path) -> list[ZipEntry]:
-    """The CIFs in a zip, sorted by name.
+def zip_entries(path: Path) -> tuple[Archive, list[ZipEntry]]:
+    """A zip and the CIFs in it, sorted by name.
 
     Raises:
         ValueError: The file is no zip, or holds no CIF.
     """
     try:
-        archive = zipfile.ZipFile(path)
-        names = archive.namelist()
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         message = f"{path} cannot be read as a zip: {error}"
         raise ValueError(message) from None
-    cifs = sorted(name for name in names if name.lower().endswith(".cif") and not _hidden(name.split("/")))
+    cifs = [one for one in members if one.filename.lower().endswith(".cif") and not _hidden(one.filename.split("/"))]
     if not cifs:
-        message = f"{path} is a zip with {len(names)} entries and no .cif among them"
+        message = f"{path} is a zip with {len(members)} entries and no .cif among them{_found(m.filename for m in members)}"
         raise ValueError(message)
-    return [ZipEntry(archive, name) for name in cifs]
+    archive = Archive(path)
+    return archive, [ZipEntry(archive, one) for one in sorted(cifs, key=lambda one: one.filename)]
 
 
 def find(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], format: str | None) -> list[Found]:  # noqa: A002
@@ -131,6 +162,7 @@ def _find_one(place: str | os.PathLike[str], wanted: str | None) -> list[Found]:
     if isinstance(text, str) and glob.has_magic(text):
         matches = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if matches:
+            matches = _without_inner(matches, wanted)
             return [_folder(match, wanted) if match.is_dir() else _file(match, wanted) for match in matches]
         message = f"nothing matches the pattern {text!r}"
         raise ValueError(message)
@@ -138,9 +170,26 @@ def _find_one(place: str | os.PathLike[str], wanted: str | None) -> list[Found]:
     raise ValueError(message)
 
 
+def _without_inner(matches: list[Path], wanted: str | None) -> list[Path]:
+    """Matches of a pattern without those that belong to another match.
+
+    That is what lies in a folder that matches too, and beside an ``id_prop.csv`` its CIFs and ``atom_init.json``.
+    """
+    folders = {path for path in matches if path.is_dir()}
+    layouts = {path.parent for path in matches if path.name == _ID_PROP} if wanted in {None, "cgcnn"} else set()
+
+    def inner(path: Path) -> bool:
+        if any(parent in folders for parent in path.parents):
+            return True
+        beside = path.parent in layouts and path.name != _ID_PROP
+        return beside and (path.suffix.lower() == ".cif" or path.name == "atom_init.json")
+
+    return [path for path in matches if not inner(path)]
+
+
 def _file(path: Path, wanted: str | None) -> Found:
     suffix = path.suffix.lower()
-    if wanted == "cgcnn" or (wanted is None and path.name == "id_prop.csv"):
+    if wanted == "cgcnn" or (wanted is None and path.name == _ID_PROP):
         return Found("cgcnn", [path.parent])
     if suffix == ".zip" and wanted in {None, "cif"}:
         return Found("zip", [path])
@@ -168,31 +217,54 @@ def _file(path: Path, wanted: str | None) -> Found:
 
 
 def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith((".", "_")) for part in parts)
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
-def _folder(path: Path, wanted: str | None) -> Found:
-    if wanted == "cgcnn" or (wanted is None and (path / "id_prop.csv").is_file()):
-        return Found("cgcnn", [path])
-    parquet: list[Path] = []
-    cifs: list[Path] = []
+def _found(names: Iterable[str]) -> str:
+    """What lies there instead, for messages: "; found 12 .cif.gz, 1 .txt", the most frequent first."""
+    kinds = Counter("".join(PurePath(name).suffixes[-2:]) or "without suffix" for name in names if not name.endswith("/"))
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+    return f"; found {shown}" if shown else ""
+
+
+def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders under ``top`` with the names of their visible files; links are followed, each folder is seen once."""
 
     def unreadable(error: OSError) -> None:
         message = f"the folder {error.filename} cannot be listed: {error.strerror}"
         raise ValueError(message) from None
 
-    for folder, inner, names in os.walk(path, onerror=unreadable):
-        inner[:] = [name for name in inner if not _hidden([name])]
+    seen: set[tuple[int, int]] = set()
+    for folder, inner, names in os.walk(top, onerror=unreadable, followlinks=True):
+        here = os.stat(folder)  # noqa: PTH116 - os.walk gives strings
+        if (here.st_dev, here.st_ino) in seen:
+            inner.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        # sorted: which of two ways to a folder is taken must not depend on the file system
+        inner[:] = sorted(name for name in inner if not _hidden([name]))
+        yield folder, [name for name in names if not _hidden([name])]
+
+
+def _folder(path: Path, wanted: str | None) -> Found:
+    if wanted == "cgcnn" or (wanted is None and (path / _ID_PROP).is_file()):
+        return Found("cgcnn", [path])
+    parquet: list[Path] = []
+    cifs: list[Path] = []
+    others: list[str] = []
+    for folder, names in _walk(path):
         for name in names:
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million names is slow
-            if not _hidden([name]) and suffix in {*_PARQUET, ".cif"}:
+            if suffix in {*_PARQUET, ".cif"}:
                 (cifs if suffix == ".cif" else parquet).append(Path(folder, name))
+            else:
+                others.append(name)
     if wanted is None and parquet and cifs:
         message = f"{path} holds {len(parquet)} Parquet and {len(cifs)} CIF files: say format='parquet' or format='cif'"
         raise ValueError(message)
     chosen = {"parquet": parquet, "cif": cifs, None: parquet or cifs}[wanted]
     if not chosen:
         expected = {"parquet": ".parquet", "cif": ".cif", None: "id_prop.csv, .cif or .parquet"}[wanted]
-        message = f"the folder {path} holds no {expected} file"
+        message = f"the folder {path} holds no {expected} file{_found([*others, *(p.name for p in [*parquet, *cifs])])}"
         raise ValueError(message)
     return Found("parquet" if chosen is parquet else "cif", sorted(chosen), path)

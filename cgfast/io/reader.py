@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,8 +16,8 @@ from cgfast.io.parquet import ParquetSource
 from cgfast.io.places import FileEntry, Found, find, zip_entries
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from cgfast.crystals import Crystals
 
@@ -30,8 +32,26 @@ class _Source(Protocol):
     format: str
     n_rows: int | None
     n_rows_estimate: int
+    id_source: str
 
     def pieces(self, batch_rows: int) -> Iterator[StructureBatch]: ...
+
+    def files(self) -> list[Path]: ...
+
+
+def _refuse_repeated(files: list[Path]) -> None:
+    """A file that is named twice would give every row twice, which nobody means."""
+    folders: dict[Path, str] = {}
+    seen: set[tuple[str, str]] = set()
+    for path in files:
+        folder = path.parent
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        key = (folders[folder], path.name)
+        if key in seen:
+            message = f"source names the file {path} twice: expected each file once"
+            raise ValueError(message)
+        seen.add(key)
 
 
 class Reader:
@@ -58,18 +78,23 @@ class Reader:
         if not isinstance(batch_rows, int | np.integer) or batch_rows < 1:
             message = f"batch_rows is {batch_rows!r}: expected a positive integer"
             raise ValueError(message)
-        if not time_limit > 0:
+        if isinstance(time_limit, bool) or not isinstance(time_limit, int | float) or not time_limit > 0:
             message = f"time_limit is {time_limit!r}: expected a positive number of seconds"
             raise ValueError(message)
-        if isinstance(keep, str):
-            message = f"keep is the string {keep!r}: expected a sequence of column names"
+        if isinstance(keep, str) or not isinstance(keep, Iterable):
+            came = f"the string {keep!r}" if isinstance(keep, str) else repr(keep)
+            message = f"keep is {came}: expected a sequence of column names"
             raise ValueError(message)  # noqa: TRY004 - bad input is a ValueError throughout
+        if columns is not None and not isinstance(columns, Mapping):
+            message = f"columns is {columns!r}: expected a mapping like {{'id': 'material_id'}}"
+            raise ValueError(message)
         self.batch_rows = int(batch_rows)
         self.keep = tuple(dict.fromkeys(keep))
         self._on_disorder = on_disorder
         self._time_limit = float(time_limit)
         self._columns = columns
         self._sources: list[_Source] = [self._open(found) for found in find(source, format)]
+        _refuse_repeated(self.files)
         self._schema = self._kept_schema() if self.keep else None
         counts = [s.n_rows for s in self._sources]
         self.n_rows: int | None = None if None in counts else sum(n for n in counts if n is not None)
@@ -77,9 +102,19 @@ class Reader:
         self.n_rows_estimate: int = sum(s.n_rows_estimate for s in self._sources)
         """``n_rows`` where it is known, else with one row counted for each CIF file."""
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that is read, in order; of a zip, the zip."""
+        return [path for source in self._sources for path in source.files()]
+
+    @property
+    def kept_schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
+        """Arrow schema of ``StructureBatch.columns``; None where nothing is kept."""
+        return self._schema
+
     def _open(self, found: Found) -> _Source:
         if found.format == "parquet":
-            return ParquetSource(found.paths, self._columns, self.keep)
+            return ParquetSource(found.paths, self._columns, self.keep, self._on_disorder)
         if self._columns:
             message = f"columns is given, but {found.paths[0]} is no Parquet table: expected it only for Parquet"
             raise ValueError(message)
@@ -89,8 +124,9 @@ class Reader:
             message = f"keep={list(self.keep)} names columns, but CIF files ({found.paths[0]}) have none"
             raise ValueError(message)
         if found.format == "zip":
-            entries = zip_entries(found.paths[0])
-            return CifSource(entries, unique_ids([e.member for e in entries]), self._on_disorder, self._time_limit)
+            archive, entries = zip_entries(found.paths[0])
+            ids = unique_ids([entry.info.filename for entry in entries])
+            return CifSource(entries, ids, self._on_disorder, self._time_limit, archive)
         names = [str(p.relative_to(found.root) if found.root else p) for p in found.paths]
         files = [FileEntry(path) for path in found.paths]
         return CifSource(files, unique_ids(names), self._on_disorder, self._time_limit)
@@ -132,9 +168,9 @@ class Reader:
         """What the input holds, for people: reads at most 100,000 rows or about 1,000 CIF files.
 
         Keys: ``format``, ``files``, ``rows`` (None if only reading tells), ``columns`` (name -> type and
-        unit), ``rows_read``, ``crystals``, ``failures`` (count), ``first_failures`` (up to 5), ``atoms``
-        (min, median, max, total of the crystals read), ``elements`` (symbols by atomic number), ``periodic``
-        (share of crystals periodic on three axes).
+        unit), ``ids`` (where ids come from), ``rows_read``, ``crystals``, ``failures`` (count),
+        ``first_failures`` (up to 5), ``atoms`` (min, median, max, total of the crystals read), ``elements``
+        (symbols by atomic number), ``periodic`` (share of crystals periodic on three axes).
         """
         formats = sorted({s.format for s in self._sources})
         limit = _LOOK_AT_ROWS if formats == ["parquet"] else _LOOK_AT_FILES
@@ -161,6 +197,7 @@ class Reader:
             "files": sum(self._files(s) for s in self._sources),
             "rows": self.n_rows,
             "columns": columns,
+            "ids": ", ".join(sorted({s.id_source for s in self._sources})),
             "rows_read": rows,
             "crystals": len(atoms),
             "failures": n_failures,

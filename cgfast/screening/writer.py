@@ -34,6 +34,9 @@ def check_out(out: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         msg = f"out: {path} is a folder, expected a file name"
         raise ValueError(msg)
+    if failures_path(path).is_dir():
+        msg = f"out: the failures go to {failures_path(path)}, which is a folder"
+        raise ValueError(msg)
     if not path.parent.is_dir():
         what = "is not a folder" if path.parent.exists() else "does not exist"
         msg = f"out: the folder {path.parent} {what}"

@@ -10,7 +10,7 @@ namespace cgfast {
 namespace {
 
 // Above this many ghosts a walk over grid boxes beats a scan of them all (measured: benchmarks/README.md).
-constexpr int64_t grid_threshold = 3000;
+constexpr int64_t grid_threshold = 2000;
 
 // How much larger than the sphere of k atoms at the mean density the first search sphere is. Larger: more candidates for
 // every atom; smaller: more atoms need a second search.
@@ -47,10 +47,6 @@ double CrystalSearch::first_radius(const NeighborOptions& options) const {
     return std::min(largest_radius(options), std::max(radius, 1e-3));
 }
 
-double CrystalSearch::next_radius(const NeighborOptions& options, double radius) const {
-    return std::min(largest_radius(options), radius * radius_growth);
-}
-
 // The cutoff, or in a crystal without periodic axes the diagonal of its bounding box if that is less.
 double CrystalSearch::largest_radius(const NeighborOptions& options) const {
     double radius = options.cutoff;
@@ -66,29 +62,64 @@ double CrystalSearch::largest_radius(const NeighborOptions& options) const {
     return radius;
 }
 
-void CrystalSearch::prepare(const NeighborOptions& options, double radius) {
+void CrystalSearch::prepare_for(const NeighborOptions& options, double radius) {
     final_ = radius >= largest_radius(options);
     find_ghosts(lattice_, atoms_, radius, crystal_, ghosts_);
     use_grid_ = ghosts_.size() > grid_threshold;
     if (use_grid_) grid_.build(ghosts_);
 }
 
+void CrystalSearch::prepare_larger(const NeighborOptions& options) {
+    prepare_for(options, std::min(largest_radius(options), ghosts_.radius * radius_growth));
+}
+
+// Makes room for that many hits.
+Points CrystalSearch::find_candidates(const float* target, RowScratch& scratch) const {
+    int32_t n = static_cast<int32_t>(ghosts_.size());
+    if (use_grid_) {
+        n = grid_.find_runs(target, ghosts_.loose_radius, scratch.runs);
+    } else {
+        scratch.runs.assign(1, {0, n});
+    }
+    if (static_cast<int64_t>(scratch.hits.size()) < static_cast<int64_t>(n) + scan_padding) {
+        scratch.hits.resize(static_cast<int64_t>(n) + scan_padding);
+        scratch.spare.resize(n);
+    }
+    return use_grid_ ? grid_.points() : Points{ghosts_.x.data(), ghosts_.y.data(), ghosts_.z.data()};
+}
+
 bool CrystalSearch::find_row(int64_t target, const NeighborOptions& options, RowScratch& scratch) const {
-    static const ScanFunction scan = scan_functions(active_isa()).point;
+    static const ScanFunctions functions = scan_functions(active_isa());
     const int32_t self = ghosts_.self[target];
     const float position[3] = {ghosts_.x[self], ghosts_.y[self], ghosts_.z[self]};
     const float radius = ghosts_.loose_radius;
-    int32_t n_hits = 0;
+    const Points points = find_candidates(position, scratch);
+    int32_t* hits = scratch.hits.data();
+    const int32_t n_hits = functions.point(points, scratch.runs.data(), static_cast<int64_t>(scratch.runs.size()),
+                                           position, position, radius * radius, hits);
     if (use_grid_) {
-        n_hits = grid_.scan(scan, position, radius, scratch.hits);
-    } else {
-        const int32_t n = static_cast<int32_t>(ghosts_.size());
-        scratch.hits.resize(n + scan_padding);
-        n_hits = scan({ghosts_.x.data(), ghosts_.y.data(), ghosts_.z.data(), 0, n}, position, position, radius * radius,
-                      scratch.hits.data());
+        grid_.to_ghosts(hits, n_hits);
+        // Sorting numbers now is cheaper than sorting neighbours later.
+        if (options.max_neighbors == 0 && options.sort == Sort::source)
+            functions.sort(hits, n_hits, scratch.spare.data());
     }
     measure(target, n_hits, scratch);
     return finish_row(options, ghosts_.radius, final_, scratch.row);
+}
+
+int64_t CrystalSearch::count_row(int64_t target, RowScratch& scratch) const {
+    static const CountFunction count = scan_functions(active_isa()).count;
+    const int32_t self = ghosts_.self[target];
+    const float position[3] = {ghosts_.x[self], ghosts_.y[self], ghosts_.z[self]};
+    const float radius = ghosts_.loose_radius;
+    const Points points = find_candidates(position, scratch);
+    const Counted counted = count(points, scratch.runs.data(), static_cast<int64_t>(scratch.runs.size()), position,
+                                  ghosts_.tight2, radius * radius, scratch.hits.data());
+    if (use_grid_) grid_.to_ghosts(scratch.hits.data(), counted.borderline);
+    measure(target, counted.borderline, scratch);
+    // The atom itself lies at distance 0: counted as inside unless nothing is. measure() leaves it out by its number.
+    const int64_t itself = ghosts_.tight2 >= 0.0f ? 1 : 0;
+    return counted.inside - itself + static_cast<int64_t>(scratch.row.neighbors.size());
 }
 
 // float64 distances of the hits; keeps those within the radius, without the atom itself.
@@ -114,16 +145,23 @@ void CrystalSearch::measure(int64_t target, int32_t n_hits, RowScratch& scratch)
     row.resize(n);
 }
 
-std::vector<int32_t> CrystalSearch::spatial_order() const {
-    std::vector<int32_t> order;
-    order.reserve(atoms_.n);
-    if (use_grid_) {
-        for (int32_t ghost : grid_.order()) {
-            if (ghosts_.self[ghosts_.atom[ghost]] == ghost) order.push_back(ghosts_.atom[ghost]);
+std::vector<int32_t> CrystalSearch::local_order() const {
+    std::vector<int32_t> order(atoms_.n);
+    std::iota(order.begin(), order.end(), 0);
+    if (!use_grid_) return order;
+    double path = 0.0;
+    for (int64_t i = 1; i < atoms_.n; ++i) {
+        double step2 = 0.0;
+        for (int c = 0; c < 3; ++c) {
+            const double step = atoms_.positions[3 * i + c] - atoms_.positions[3 * (i - 1) + c];
+            step2 += step * step;
         }
-    } else {
-        order.resize(atoms_.n);
-        std::iota(order.begin(), order.end(), 0);
+        path += std::sqrt(step2);
+    }
+    if (path <= ghosts_.radius * static_cast<double>(atoms_.n)) return order;
+    order.clear();
+    for (int32_t ghost : grid_.order()) {
+        if (ghosts_.self[ghosts_.atom[ghost]] == ghost) order.push_back(ghosts_.atom[ghost]);
     }
     return order;
 }

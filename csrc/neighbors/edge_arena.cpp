@@ -11,8 +11,8 @@
 namespace cgfast {
 namespace {
 
-constexpr int64_t first_block = 2048;        // edges: one small crystal must not pay for a large block
-constexpr int64_t largest_block = 1 << 19;   // 12 MiB
+constexpr int64_t first_block = 2048;       // edges: one small crystal must not pay for a large block
+constexpr int64_t largest_block = 1 << 19;  // 12 MiB
 constexpr size_t huge_page = size_t{1} << 21;
 
 Edge* allocate_block(int64_t n_edges) {

@@ -35,9 +35,9 @@ ShiftBox make_shift_box(const Lattice& lattice, const WrappedAtoms& atoms, doubl
         const double range = std::floor(largest - smallest + reach + 1e-9 * (1.0 + reach));
         images *= 2.0 * range + 1.0;
         CGFAST_CHECK(images * static_cast<double>(atoms.n) < static_cast<double>(max_ghosts),
-                     "cutoff is too large for the cell of crystal "
-                         << crystal << ": a search radius of " << radius << " Å needs over 2^31 periodic images of its "
-                         << atoms.n << " atoms");
+                     "cutoff is too large for the cell of crystal " << crystal << ": a search radius of " << radius
+                                                                    << " Å needs over 2^31 periodic images of its "
+                                                                    << atoms.n << " atoms");
         box.low[a] = -static_cast<int64_t>(range);
         box.high[a] = static_cast<int64_t>(range);
     }
@@ -97,8 +97,8 @@ int32_t find_images(const Lattice& lattice, const WrappedAtoms& atoms, double ra
 
 // Working memory of one thread.
 struct Scratch {
-    std::vector<float> x, y, z;                // the atoms relative to the center
-    std::vector<int32_t> hits;                 // atoms of one image
+    std::vector<float> x, y, z;               // the atoms relative to the center
+    std::vector<int32_t> hits;                // atoms of one image
     std::vector<int32_t> atom, image, place;  // the ghosts, image by image; where each atom's ghosts go
 };
 
@@ -115,16 +115,16 @@ void collect(const WrappedAtoms& atoms, const Ghosts& ghosts, Scratch& scratch) 
     scratch.hits.resize(n + scan_padding);
     scratch.atom.clear();
     scratch.image.clear();
+    const Run all = {0, n};
     const size_t n_images = ghosts.translation.size() / 3;
     for (size_t m = 0; m < n_images; ++m) {
         float low[3];
         float high[3];
         for (int c = 0; c < 3; ++c) {
-            const double offset = ghosts.center[c] + ghosts.translation[3 * m + c];
-            low[c] = static_cast<float>(atoms.low[c] - offset);
-            high[c] = static_cast<float>(atoms.high[c] - offset);
+            low[c] = static_cast<float>((atoms.low[c] - ghosts.center[c]) - ghosts.translation[3 * m + c]);
+            high[c] = static_cast<float>((atoms.high[c] - ghosts.center[c]) - ghosts.translation[3 * m + c]);
         }
-        const int32_t n_hits = scan({scratch.x.data(), scratch.y.data(), scratch.z.data(), 0, n}, low, high,
+        const int32_t n_hits = scan({scratch.x.data(), scratch.y.data(), scratch.z.data()}, &all, 1, low, high,
                                     ghosts.loose_radius * ghosts.loose_radius, scratch.hits.data());
         scratch.atom.insert(scratch.atom.end(), scratch.hits.begin(), scratch.hits.begin() + n_hits);
         scratch.image.resize(scratch.atom.size(), static_cast<int32_t>(m));
@@ -146,11 +146,12 @@ void number_ghosts(const WrappedAtoms& atoms, int32_t home, Scratch& scratch, Gh
         const int64_t j = scratch.atom[h];
         const int64_t m = scratch.image[h];
         const int32_t g = scratch.place[j]++;
+        // The center goes first: far from the origin the sum with a translation would lose digits.
         ghosts.atom[g] = static_cast<int32_t>(j);
         ghosts.image[g] = static_cast<int32_t>(m);
-        ghosts.x[g] = static_cast<float>(atoms.positions[3 * j] + ghosts.translation[3 * m] - ghosts.center[0]);
-        ghosts.y[g] = static_cast<float>(atoms.positions[3 * j + 1] + ghosts.translation[3 * m + 1] - ghosts.center[1]);
-        ghosts.z[g] = static_cast<float>(atoms.positions[3 * j + 2] + ghosts.translation[3 * m + 2] - ghosts.center[2]);
+        ghosts.x[g] = static_cast<float>((atoms.positions[3 * j] - ghosts.center[0]) + ghosts.translation[3 * m]);
+        ghosts.y[g] = static_cast<float>((atoms.positions[3 * j + 1] - ghosts.center[1]) + ghosts.translation[3 * m + 1]);
+        ghosts.z[g] = static_cast<float>((atoms.positions[3 * j + 2] - ghosts.center[2]) + ghosts.translation[3 * m + 2]);
         if (m == home) ghosts.self[j] = g;
     }
 }
@@ -171,7 +172,8 @@ void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int6
                                                        << ") for atom " << i << " of crystal " << crystal);
         for (int c = 0; c < 3; ++c) {
             CGFAST_CHECK(std::fabs(position[c]) < 1e15, "positions must lie within 10^15 Å of the origin, got "
-                                                            << position[c] << " for atom " << i << " of crystal " << crystal);
+                                                            << position[c] << " for atom " << i << " of crystal "
+                                                            << crystal);
         }
         double fractional[3];
         double translation[3];
@@ -180,7 +182,7 @@ void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int6
             // To the nearest cell: positions close to the origin, of either sign, keep every digit.
             const double wrap = lattice.periodic[a] ? std::rint(fractional[a]) : 0.0;
             CGFAST_CHECK(std::fabs(wrap) < 2.5e8, "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
-                                                    << i << " of crystal " << crystal << " " << wrap << " cells away");
+                                                      << i << " of crystal " << crystal << " " << wrap << " cells away");
             atoms.wraps[3 * i + a] = static_cast<int64_t>(wrap);
         }
         lattice.translation(&atoms.wraps[3 * i], translation);
@@ -207,25 +209,18 @@ void find_ghosts(const Lattice& lattice, const WrappedAtoms& atoms, double radiu
         extent = std::max(extent, 0.5 * (atoms.high[c] - atoms.low[c]) + radius);
     }
     ghosts.loose_radius = static_cast<float>(radius * (1.0 + 1e-6) + 1e-6 * extent);
+    // Not where squares would leave the range of float32.
+    const double tight = radius * (1.0 - 1e-6) - 1e-6 * extent;
+    ghosts.tight2 = tight > 1e-12 && tight < 1e12 ? static_cast<float>(tight * tight) : -1.0f;
     const int32_t home = find_images(lattice, atoms, radius, crystal, ghosts);
     collect(atoms, ghosts, scratch);
     number_ghosts(atoms, home, scratch, ghosts);
 }
 
-void input_shift(const Lattice& lattice, const WrappedAtoms& atoms, const Ghosts& ghosts, int64_t ghost, int64_t target,
-                 int32_t* out) {
-    const int64_t* shift = &ghosts.shift[3 * static_cast<int64_t>(ghosts.image[ghost])];
-    const int64_t* source_wrap = &atoms.wraps[3 * static_cast<int64_t>(ghosts.atom[ghost])];
-    const int64_t* target_wrap = &atoms.wraps[3 * target];
-    int64_t total[3];
-    for (int a = 0; a < 3; ++a) total[a] = shift[a] - source_wrap[a] + target_wrap[a];
-    if (!lattice.reduced) {  // then wraps and images bound it: |total| < 2^31
-        for (int a = 0; a < 3; ++a) out[a] = static_cast<int32_t>(total[a]);
-        return;
-    }
+void reduced_to_input(const Lattice& lattice, const int64_t* shift, int32_t* out) {
     for (int b = 0; b < 3; ++b) {
         int64_t s = 0;
-        for (int a = 0; a < 3; ++a) s += total[a] * lattice.to_input[a][b];
+        for (int a = 0; a < 3; ++a) s += shift[a] * lattice.to_input[a][b];
         CGFAST_CHECK(s >= std::numeric_limits<int32_t>::min() && s <= std::numeric_limits<int32_t>::max(),
                      "positions must lie closer to the cell: a lattice shift of " << s << " does not fit 32 bits");
         out[b] = static_cast<int32_t>(s);

@@ -44,8 +44,8 @@ bool reduce_once(Lattice& lattice) {
         const int c = (a + 2) % 3;
         for (int other : {b, c}) {
             if (!lattice.periodic[other]) continue;
-            const double n = -std::rint(dot(lattice.rows[a], lattice.rows[other]) /
-                                        dot(lattice.rows[other], lattice.rows[other]));
+            const double n =
+                -std::rint(dot(lattice.rows[a], lattice.rows[other]) / dot(lattice.rows[other], lattice.rows[other]));
             if (n == 0 || !(std::fabs(n) < 1e9)) continue;
             int64_t combination[3] = {0, 0, 0};
             combination[other] = static_cast<int64_t>(n);
@@ -74,7 +74,8 @@ void reduce(Lattice& lattice, const double* cell) {
         for (int c = 0; c < 3; ++c) {
             lattice.rows[a][c] = 0.0;
             for (int b = 0; b < 3; ++b) {  // 0 * NaN is NaN: rows of open axes stay out of the sum
-                if (lattice.periodic[b]) lattice.rows[a][c] += static_cast<double>(lattice.to_input[a][b]) * cell[3 * b + c];
+                if (lattice.periodic[b])
+                    lattice.rows[a][c] += static_cast<double>(lattice.to_input[a][b]) * cell[3 * b + c];
             }
         }
     }
@@ -122,8 +123,8 @@ Lattice make_lattice(const double* cell, const uint8_t* pbc, int64_t crystal) {
         if (!lattice.periodic[a]) continue;
         for (int c = 0; c < 3; ++c) {
             lattice.rows[a][c] = cell[3 * a + c];
-            CGFAST_CHECK(std::isfinite(lattice.rows[a][c]),
-                         "cell of crystal " << crystal << " must be finite, got " << lattice.rows[a][c] << " in row " << a);
+            CGFAST_CHECK(std::isfinite(lattice.rows[a][c]), "cell of crystal " << crystal << " must be finite, got "
+                                                                               << lattice.rows[a][c] << " in row " << a);
         }
         scale *= std::sqrt(dot(lattice.rows[a], lattice.rows[a]));
     }
@@ -134,7 +135,8 @@ Lattice make_lattice(const double* cell, const uint8_t* pbc, int64_t crystal) {
     cross(plain.rows[1], plain.rows[2], normal);
     const double volume = std::fabs(dot(plain.rows[0], normal));
     CGFAST_CHECK(scale > 1e-12 && volume > 1e-9 * scale,
-                 "cell of crystal " << crystal << " must span a volume along its periodic axes, got lattice vectors whose "
+                 "cell of crystal " << crystal
+                                    << " must span a volume along its periodic axes, got lattice vectors whose "
                                     << "volume is " << volume << " (their lengths multiply to " << scale << ")");
     reduce(lattice, cell);
     complete_open_axes(lattice);

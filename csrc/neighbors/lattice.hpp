@@ -13,7 +13,7 @@ struct Lattice {
     int64_t to_input[3][3];   // rows[a] = sum_b to_input[a][b] * (row b of the input cell)
     double volume;            // Å^3; with unit lengths along open axes
     bool periodic[3];
-    bool reduced;             // false: rows are the input's own
+    bool reduced;  // false: rows are the input's own
 
     void to_fractional(const double* cartesian, double* fractional) const {
         for (int a = 0; a < 3; ++a) {

@@ -1,62 +1,28 @@
-// Neighbour lists for a batch of crystals: search once, then fill arrays of exactly the right size.
+// Neighbour lists for a batch of crystals: search, then fill arrays of exactly the right size. The front door: checks the
+// options and chooses between a RadiusList and a NearestList.
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
-#include "edge_arena.hpp"
+#include "batch.hpp"
 #include "row.hpp"
 
 namespace cgfast {
 
-struct CrystalBatch {
-    const double* positions;   // (n_atoms, 3) Å
-    const double* cells;       // (n_crystals, 3, 3) Å
-    const uint8_t* pbc;        // (n_crystals, 3)
-    const int64_t* graph_ptr;  // (n_crystals + 1,)
-    int64_t n_crystals;
-};
-
-// Where fill() writes; sizes in edges E, atoms N, crystals B. edge_weight may be null.
-struct NeighborArrays {
-    int64_t* source;       // (E,)
-    int64_t* target;       // (E,)
-    int32_t* shifts;       // (E, 3)
-    double* distances;     // (E,)
-    double* edge_weight;   // (E,)
-    int64_t* row_ptr;      // (N + 1,)
-    int64_t* few;          // (B,) atoms with fewer than max_neighbors neighbours inside the cutoff
-};
-
 class NeighborSearch {
 public:
-    // Searches. The batch's arrays are read only here. Throws std::invalid_argument for bad crystals or options.
+    // Throws std::invalid_argument for bad crystals or options. The arrays of the batch must stay alive, and as they are,
+    // until fill() returns: a radius list is searched again there.
     NeighborSearch(const CrystalBatch& batch, const NeighborOptions& options);
 
-    int64_t n_edges() const { return n_edges_; }
+    int64_t n_edges() const { return list_->n_edges(); }
 
-    // Writes the result and frees it as it goes: call once.
-    void fill(const NeighborArrays& out);
+    // Writes the result and frees memory as it goes: call once. Throws std::runtime_error if the crystals have changed.
+    void fill(const NeighborArrays& out) { list_->fill(out); }
 
 private:
-    struct FoundRow {
-        const Edge* edges = nullptr;
-        int64_t count = 0;
-        double tied_from = 0;  // as in Row
-        double share = 1;
-    };
-
-    void search_small(const CrystalBatch& batch, int64_t first, int64_t last);
-    void search_large(const CrystalBatch& batch, int64_t crystal);
-    void keep_row(const class CrystalSearch& search, int64_t target, const Row& found, EdgeArena& arena, FoundRow& row);
-    void fill_rows(const NeighborArrays& out, int64_t first, int64_t last) const;
-    int64_t padding(int64_t count) const;
-
-    NeighborOptions options_;
-    std::vector<int64_t> graph_ptr_;
-    std::vector<FoundRow> rows_;
-    EdgeArenas arenas_;
-    int64_t n_edges_ = 0;
+    std::unique_ptr<EdgeList> list_;
 };
 
 }  // namespace cgfast

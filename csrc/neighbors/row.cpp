@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-
 namespace cgfast {
 namespace {
 
@@ -45,8 +44,8 @@ bool cut_shell(int64_t k, const NeighborOptions& options, double radius, bool fi
     const auto beyond = [&](const Neighbor& n) { return n.distance > last + options.tolerance; };
     neighbors.erase(std::remove_if(neighbors.begin(), neighbors.end(), beyond), neighbors.end());
     row.tied_from = last - options.tolerance;
-    const int64_t closer = std::count_if(neighbors.begin(), neighbors.end(),
-                                         [&](const Neighbor& n) { return n.distance < row.tied_from; });
+    const int64_t closer =
+        std::count_if(neighbors.begin(), neighbors.end(), [&](const Neighbor& n) { return n.distance < row.tied_from; });
     row.share = static_cast<double>(k - closer) / static_cast<double>(static_cast<int64_t>(neighbors.size()) - closer);
     return true;
 }
@@ -61,8 +60,8 @@ bool finish_row(const NeighborOptions& options, double radius, bool final, Row& 
     const bool by_place = options.sort == Sort::source;
     if (k > 0 || !by_place) add_distance_to_keys(row.neighbors);
     if (k > 0 && enough) {
-        const bool complete = options.shell ? cut_shell(k, options, radius, final, row)
-                                            : cut_canonical(k, radius, final, row.neighbors);
+        const bool complete =
+            options.shell ? cut_shell(k, options, radius, final, row) : cut_canonical(k, radius, final, row.neighbors);
         if (!complete) return false;
     }
     if (k > 0 && by_place) remove_distance_from_keys(row.neighbors);

@@ -33,8 +33,9 @@ struct Row {
     double share = 1;      // ... with this weight each
 };
 
-// Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, key = ghost number). Returns
-// false, with `row` unspecified, if a larger radius could change the answer; never when `final`: then there is none.
+// Orders, cuts and weighs `row` in place (neighbours: all ghosts within `radius`, in any order, key = ghost number).
+// Returns false, with `row` unspecified, if a larger radius could change the answer; never when `final`: then there is
+// none.
 bool finish_row(const NeighborOptions& options, double radius, bool final, Row& row);
 
 }  // namespace cgfast

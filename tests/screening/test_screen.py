@@ -192,15 +192,6 @@ def test_bad_options_are_named(make_rows, make_model, options: dict, message: st
     assert message in str(caught.value)
 
 
-def test_out_must_not_be_the_input(make_model, tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
-    pq.write_table(pa.table({"id": ["a"]}), path)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match="is also the input"):
-        screen(path, make_model(), out=path)
-    assert path.read_bytes() == before
-
-
 def test_no_models(make_rows) -> None:
     with pytest.raises(ValueError, match="models: got none"):
         screen(make_rows([[1]]), [])
