@@ -59,8 +59,8 @@ void find_ghosts(const Lattice& lattice, const WrappedAtoms& atoms, double radiu
 // The lattice shift S, in the input's cell, of a shift in the reduced cell. Throws if it does not fit 32 bits.
 void reduced_to_input(const Lattice& lattice, const int64_t* shift, int32_t* out);
 
-// The lattice shift S, in the input's cell, of the edge from ghost `ghost` to `target` (r = x_source - x_target + S @
-// cell).
+// The lattice shift S, in the input's cell, of the edge from ghost `ghost` to `target`:
+// r = x_source - x_target + S @ cell.
 inline void input_shift(const Lattice& lattice, const WrappedAtoms& atoms, const Ghosts& ghosts, int64_t ghost,
                         int64_t target, int32_t* out) {
     const int64_t* shift = &ghosts.shift[3 * static_cast<int64_t>(ghosts.image[ghost])];

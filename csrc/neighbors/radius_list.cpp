@@ -8,7 +8,7 @@ namespace cgfast {
 
 RadiusList::RadiusList(const CrystalBatch& batch, const NeighborOptions& options)
     : options_(options), batch_search_(batch, options), row_ptr_(batch.graph_ptr[batch.n_crystals] + 1, 0) {
-    const RowTask count = [this](const CrystalSearch& search, int64_t first_atom, int64_t target, RowScratch& scratch) {
+    RowTask count = [this](const CrystalSearch& search, int64_t first_atom, int64_t target, RowScratch& scratch) {
         row_ptr_[first_atom + target + 1] = search.count_row(target, scratch);
         return true;
     };
@@ -17,7 +17,7 @@ RadiusList::RadiusList(const CrystalBatch& batch, const NeighborOptions& options
 }
 
 void RadiusList::fill(const NeighborArrays& out) {
-    const RowTask write = [&](const CrystalSearch& search, int64_t first_atom, int64_t target, RowScratch& scratch) {
+    RowTask write = [&](const CrystalSearch& search, int64_t first_atom, int64_t target, RowScratch& scratch) {
         search.find_row(target, options_, scratch);
         write_row(search, first_atom, target, scratch.row, out);
         return true;
