@@ -35,9 +35,9 @@ void fill(NeighborSearch& search, uintptr_t source, uintptr_t target, uintptr_t 
 
 template <class T>
 void gated_message(uintptr_t p, int64_t p_stride, uintptr_t q, int64_t q_stride, int64_t n_rows, int64_t n_sources,
-                   int64_t n_features, uintptr_t row_ptr, uintptr_t source, uintptr_t edge_weight, uintptr_t weight,
-                   int64_t n_basis, uintptr_t edge_attr, uintptr_t distances, double start, double step, double width,
-                   uintptr_t out, int n_threads) {
+                   int64_t n_features, int64_t n_edges, uintptr_t row_ptr, uintptr_t source, uintptr_t edge_weight,
+                   uintptr_t weight, int64_t n_basis, uintptr_t edge_attr, uintptr_t distances, double start, double step,
+                   double width, uintptr_t out, int n_threads) {
     const py::gil_scoped_release release;
     cgfast::gated_message<T>({pointer<const T>(p),
                               p_stride,
@@ -46,6 +46,7 @@ void gated_message(uintptr_t p, int64_t p_stride, uintptr_t q, int64_t q_stride,
                               n_rows,
                               n_sources,
                               n_features,
+                              n_edges,
                               pointer<const int64_t>(row_ptr),
                               pointer<const int64_t>(source),
                               pointer<const T>(edge_weight),

@@ -43,7 +43,10 @@ void check(const GatedMessage<T>& problem) {
         CGFAST_CHECK(problem.row_ptr[i] <= problem.row_ptr[i + 1],
                      "row_ptr must not decrease, got " << problem.row_ptr[i] << " before " << problem.row_ptr[i + 1]);
     }
-    const int64_t n_edges = problem.row_ptr[problem.n_rows];
+    const int64_t n_edges = problem.n_edges;
+    CGFAST_CHECK(problem.row_ptr[problem.n_rows] == n_edges, "row_ptr must end with the number of edges ("
+                                                                 << n_edges << "), got "
+                                                                 << problem.row_ptr[problem.n_rows]);
     int64_t low = 0;
     int64_t high = 0;
     for (int64_t e = 0; e < n_edges; ++e) {

@@ -26,7 +26,7 @@ struct GatedMessage {
     int64_t p_stride;  // elements from one row to the next
     const T* q;        // (n_sources, 2F)
     int64_t q_stride;
-    int64_t n_rows, n_sources, n_features;
+    int64_t n_rows, n_sources, n_features, n_edges;
     const int64_t* row_ptr;   // (n_rows + 1,)
     const int64_t* source;    // (E,)
     const T* edge_weight;     // (E,) or null: ones

@@ -75,6 +75,7 @@ struct Problem {
         a.n_rows = shape.n_rows;
         a.n_sources = shape.n_sources;
         a.n_features = shape.n_features;
+        a.n_edges = static_cast<int64_t>(source.size());
         a.row_ptr = row_ptr.data();
         a.source = source.data();
         a.edge_weight = shape.weighted ? edge_weight.data() : nullptr;
