@@ -9,7 +9,8 @@
 namespace cgfast {
 namespace {
 
-// Above this many ghosts a walk over grid boxes beats a scan of them all (tried: 800, 1500, 3000 on MOFs and on 8 Å lists).
+// Above this many ghosts a walk over grid boxes beats a scan of them all (tried: 800, 1500, 3000 on MOFs and on 8 Å
+// lists).
 constexpr int64_t grid_threshold = 2000;
 
 // How much larger than the sphere of k atoms at the mean density the first search sphere is. Larger: more candidates for
