@@ -7,8 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 mkdir -p build
 build=build/native
 generator=()
-if command -v ninja > /dev/null && [ ! -f "$build/CMakeCache.txt" ]; then generator=(-G Ninja); fi
-cmake -S . -B "$build" "${generator[@]}" -DCGFAST_NATIVE_TESTS=ON -DCGFAST_SANITIZE=ON -DCGFAST_PYTHON=OFF > "$build.log" 2>&1 ||
+if command -v ninja > /dev/null; then generator=(-G Ninja); fi
+# --fresh: an earlier run may have used a build tool that is gone.
+cmake --fresh -S . -B "$build" "${generator[@]}" -DCGFAST_NATIVE_TESTS=ON -DCGFAST_SANITIZE=ON -DCGFAST_PYTHON=OFF > "$build.log" 2>&1 ||
     { cat "$build.log"; exit 1; }
 cmake --build "$build" --parallel 2
 
