@@ -205,6 +205,7 @@ void run_message() {
                                   n,
                                   n,
                                   1,
+                                  n,
                                   row_ptr.data(),
                                   source.data(),
                                   nullptr,
