@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOCK_NAME = "lock"
+_ATTEMPTS = 1000  # each time another run must finish in the very moment that we begin
 _held: weakref.WeakSet[PartsDirectory] = weakref.WeakSet()
 
 
@@ -53,14 +54,16 @@ class PartsDirectory:
 
     def _acquire(self, out: Path) -> int:
         lock = self.path / _LOCK_NAME
-        while True:
+        for _ in range(_ATTEMPTS):
             try:
                 self.path.mkdir(exist_ok=True)
+            except OSError as error:  # "no such file" included: the folder is there, but takes no new names (/proc)
+                msg = f"out: cannot write in the folder {out.parent} ({error.strerror})"
+                raise ValueError(msg) from error
+            try:
                 descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
             except FileNotFoundError:
-                if out.parent.is_dir():
-                    continue  # the finishing run removed the directory between our two calls
-                raise
+                continue  # a finishing run removed the directory between our two calls
             except OSError as error:
                 msg = f"out: cannot write in the folder {out.parent} ({error.strerror})"
                 raise ValueError(msg) from error
@@ -77,6 +80,8 @@ class PartsDirectory:
             if _is_current(descriptor, lock):
                 return descriptor
             os.close(descriptor)
+        msg = f"out: {self.path} keeps vanishing, so {out} cannot be locked"
+        raise ValueError(msg)
 
     def _clear(self) -> None:
         for entry in self.path.iterdir():

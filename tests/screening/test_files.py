@@ -142,3 +142,9 @@ def test_kept_columns_of_two_files_may_differ_in_width_not_in_kind(tmp_path: Pat
         file.write(pa.table({"n": pa.array([2], pa.int32())}))
         with pytest.raises(ValueError, match="keep: the kept columns change"):
             file.write(pa.table({"n": ["many"]}))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no new names")
+def test_a_folder_that_takes_no_new_names_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="out: cannot write in the folder /proc"):
+        OutputFile(Path("/proc/predictions.csv"), {})
