@@ -8,15 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from cgfast.screening import screen
 from cgfast.screening.writer import OutputFile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 
