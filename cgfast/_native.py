@@ -23,7 +23,8 @@ def core() -> ModuleType:
     except ImportError as error:
         msg = (
             f"cgfast's compiled core could not be imported ({error}). Build it with `pip install .` in a checkout "
-            "(needs a C++ compiler), then run `cgfast doctor`."
+            "(needs a C++ compiler), then run `cgfast doctor`. If it is installed already, Python found the checkout's "
+            "source folder first: run from another folder, or with `python -P`."
         )
         raise ImportError(msg) from error
     return _core
