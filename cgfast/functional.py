@@ -75,8 +75,8 @@ def _wide(tensor: Tensor | None) -> Tensor | None:
 def pool(x: Tensor, graph_ptr: Tensor, reduce: str = "mean") -> Tensor:
     """Pool atoms into crystals: (N, F) -> (B, F) by mean, sum, min or max; 0 for a crystal without atoms.
 
-    graph_ptr: (B + 1,) int64. Differentiable, to any order. Same bits on every run. Raises ValueError for an unknown
-    `reduce` and a graph_ptr that does not begin with 0, rise and end with N.
+    graph_ptr: (B + 1,) int64. Differentiable, mean and sum to any order. Same bits on every run. Raises ValueError for an
+    unknown `reduce` and a graph_ptr that does not begin with 0, rise and end with N.
     """
     if reduce not in REDUCTIONS:
         msg = f"reduce must be one of {', '.join(REDUCTIONS)}, got {reduce!r}"

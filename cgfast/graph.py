@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from cgfast._arrays import any_array, floats, graph_pointers, integers, refuse, tensor
+from cgfast._arrays import any_array, floats, graph_pointers, integers, pointers, refuse, tensor
 from cgfast._optional import require
 from cgfast.neighbors import GraphSpec, search
 
@@ -122,7 +122,7 @@ class CrystalGraph:
 
         Raises ValueError for wrong shapes, atoms that do not exist, and edges between crystals.
         """
-        edges, row_ptr, pointers, numbers, order = _sorted_edges(edge_index, atomic_numbers, graph_ptr)
+        edges, row_ptr, crystal_ptr, numbers, order = _sorted_edges(edge_index, atomic_numbers, graph_ptr)
         n_edges = edges.shape[1]
         extras = {
             "distances": _sorted_like("distances", distances, (n_edges,), order),
@@ -133,10 +133,10 @@ class CrystalGraph:
         given = tensor(edge_index)
         if given is None:
             plain: dict[str, Any] = {name: None if v is None else any_array(name, v) for name, v in extras.items()}
-            return cls(edges, row_ptr, pointers, numbers, **plain)
+            return cls(edges, row_ptr, crystal_ptr, numbers, **plain)
         import torch
 
-        arrays = {"edge_index": edges, "row_ptr": row_ptr, "graph_ptr": pointers, "atomic_numbers": numbers, **extras}
+        arrays = {"edge_index": edges, "row_ptr": row_ptr, "graph_ptr": crystal_ptr, "atomic_numbers": numbers, **extras}
         made: dict[str, Any] = {name: None if a is None else torch.as_tensor(a).to(given.device) for name, a in arrays.items()}
         return cls(**made)
 
@@ -191,7 +191,7 @@ def build_graphs(crystals: Crystals, spec: GraphSpec | None = None, *, threads: 
         msg = f"crystals must be cgfast.Crystals, got {type(crystals).__name__}; see Crystals.from_pymatgen, .from_ase"
         raise ValueError(msg)
     spec = GraphSpec() if spec is None else spec
-    if not hasattr(spec, "max_neighbors"):
+    if not isinstance(spec, GraphSpec):
         refuse("spec", f"the value {spec!r}", "a GraphSpec")
     graph_ptr = np.array(crystals.graph_ptr, np.int64)  # a copy: that of a mapped file could not become a tensor
     found = search(
@@ -247,14 +247,14 @@ def _sorted_edges(edge_index: ArrayLike, atomic_numbers: ArrayLike, graph_ptr: A
     n_atoms = len(numbers)
     if edges.size and (edges.min() < 0 or edges.max() >= n_atoms):
         refuse("edge_index", f"atoms {edges.min()} to {edges.max()}", f"0 to {n_atoms - 1}")
-    pointers = graph_pointers(graph_ptr, n_atoms)
-    crystal = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+    crystal_ptr = graph_pointers(graph_ptr, n_atoms)
+    crystal = np.repeat(np.arange(len(crystal_ptr) - 1), np.diff(crystal_ptr))
     if np.any(crystal[edges[0]] != crystal[edges[1]]):
         refuse("edge_index", "an edge between two crystals", "edges inside crystals only")
     order = None if np.all(np.diff(edges[1]) >= 0) else np.argsort(edges[1], kind="stable")
     edges = np.ascontiguousarray(edges if order is None else edges[:, order], np.int64)
-    row_ptr = np.concatenate([[0], np.cumsum(np.bincount(edges[1], minlength=n_atoms))]).astype(np.int64)
-    return edges, row_ptr, pointers, numbers, order
+    row_ptr = pointers(np.bincount(edges[1], minlength=n_atoms))
+    return edges, row_ptr, crystal_ptr, numbers, order
 
 
 def _sorted_like(name: str, value: Any, shape: tuple[int | None, ...], order: NDArray[np.int64] | None) -> Any:  # noqa: ANN401
@@ -286,4 +286,4 @@ def _pyg_pointers(data: Any) -> Any:  # noqa: ANN401 - torch_geometric is option
     if np.any(np.diff(crystal) < 0):
         msg = "data.batch must be sorted, got a decreasing one"
         raise ValueError(msg)
-    return np.concatenate([[0], np.cumsum(np.bincount(crystal))]).astype(np.int64)
+    return pointers(np.bincount(crystal))

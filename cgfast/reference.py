@@ -86,7 +86,7 @@ def gated_message(
 def pool(x: Tensor, graph_ptr: Tensor, reduce: str = "mean") -> Tensor:
     """(N, F) -> (B, F): mean, sum, min or max over the atoms of each crystal; 0 for a crystal without atoms."""
     counts = graph_ptr[1:] - graph_ptr[:-1]
-    crystal = torch.repeat_interleave(torch.arange(len(counts), device=x.device), counts)
+    crystal = rows_to_targets(graph_ptr)
     out = x.new_zeros(len(counts), x.shape[1])
     if reduce in ("mean", "sum"):
         total = out.index_add(0, crystal, x)
