@@ -5,6 +5,7 @@ The default test run never comes here (`testpaths` holds `tests` only); `pytest 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,13 @@ import pytest
 from benchmarks import machine
 
 ROUND_BUDGET = 1.5  # seconds of timed rounds a benchmark aims for
+ITERATION = 2e-3  # seconds that one timed round should take at least
 Measure = Callable[..., None]
 LOAD_BEFORE = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="one round a benchmark: answers are checked, figures mean nothing")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,9 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _work(item: pytest.Item) -> tuple[object, ...]:
-    """What a benchmark measures, without who does it: module, class, data set or size."""
+    """What a benchmark measures, without who does it: module, class, data set or size, passes."""
     params = getattr(getattr(item, "callspec", None), "params", {})
-    return (item.path, getattr(item, "cls", None), params.get("name"), params.get("size"))
+    return (item.path, getattr(item, "cls", None), *(params.get(key) for key in ("name", "size", "point", "work")))
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
@@ -77,13 +83,28 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(params=["as run", "fair"], ids=["as-run", "fair"])
+def setting(request: pytest.FixtureRequest) -> Iterator[str]:
+    """How a peer runs: as users run it, or with denormals flushed; put back afterwards.
+
+    Flushing may reach the calling thread only, so a fair peer's input must hold no denormals either.
+    """
+    import torch
+
+    wanted: str = request.param
+    torch.set_flush_denormal(wanted == "fair")
+    yield wanted
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
-def measure(benchmark: Any) -> Measure:
+def measure(benchmark: Any, request: pytest.FixtureRequest) -> Measure:
     """Time `call()` and file the figure.
 
     `unit` is either a rate ("crystals/s": items over the median) or a time per item ("ns/edge"). `group` is
-    the work that contenders share, `role` who did it. Rounds are chosen to fill about 1.5 s after one warm-
-    up call.
+    the work that contenders share, `role` who did it. `check` is given the answer of the first call, which also
+    warms up, and raises if it is wrong. Rounds are chosen to fill `budget` seconds; three at least, or as many
+    of them as `patience` seconds hold.
     """
 
     def run(
@@ -94,14 +115,27 @@ def measure(benchmark: Any) -> Measure:
         items: int,
         unit: str,
         threads: int,
+        check: Callable[[Any], None] | None = None,
+        budget: float = ROUND_BUDGET,
+        patience: float = math.inf,
         max_rounds: int = 50,
         **notes: object,
     ) -> None:
         begin = time.perf_counter()
-        call()
+        answer = call()
         once = time.perf_counter() - begin
-        rounds = min(max_rounds, max(3, int(ROUND_BUDGET / max(once, 1e-9))))
-        iterations = max(1, int(2e-3 / max(once, 1e-9)))
+        if check is not None:
+            check(answer)
+        del answer
+        quick = request.config.getoption("--quick")
+        if once < ROUND_BUDGET / 10 and not quick:  # the first call may have paid for more than itself
+            begin = time.perf_counter()
+            call()
+            once = time.perf_counter() - begin
+        once = max(once, 1e-9)
+        fewest = int(min(3, max(1, patience / once)))
+        rounds = 1 if quick else min(max_rounds, max(fewest, int(budget / once)))
+        iterations = 1 if quick else max(1, int(ITERATION / once))
         benchmark.group = f"{group} | {threads} thread{'s' if threads > 1 else ''}"
         benchmark.extra_info.update({"group": group, "role": role, "items": items, "unit": unit, "threads": threads, **notes})
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)

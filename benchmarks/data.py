@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHARED = Path(os.environ.get("CGFAST_SHARED", Path(__file__).parents[2] / "shared"))
 SILICON_EDGE = 5.43102  # Å, CODATA 2018
+STRUCTURE = ["id", "lattice_vectors", "cartesian_site_positions", "species_at_sites"]
 
 
 class Cell(NamedTuple):
@@ -43,7 +44,7 @@ def crystals(name: str, rows: int) -> cgfast.Crystals:
     """`rows` crystals, evenly spread over a table, in its order."""
     import cgfast
 
-    table = _spread(parquet_path(name), rows)
+    table = _spread(parquet_path(name), rows, STRUCTURE)
     site_lists = table["species_at_sites"].combine_chunks()
     flat = {column: _numbers(table[column].combine_chunks()) for column in ("cartesian_site_positions", "lattice_vectors")}
     return cgfast.Crystals.from_arrays(
@@ -75,11 +76,16 @@ def silicon(repeats: tuple[int, int, int]) -> Cell:
     return Cell(positions, np.diag(np.array(repeats) * SILICON_EDGE), np.full(len(positions), 14, np.int32))
 
 
-def _spread(path: Path, rows: int) -> Any:
+def column(name: str, rows: int, wanted: str) -> np.ndarray:
+    """A column of numbers for the same crystals."""
+    return _numbers(_spread(parquet_path(name), rows, [wanted])[wanted].combine_chunks())
+
+
+def _spread(path: Path, rows: int, columns: list[str]) -> Any:
     """That many rows of a table, evenly spread over it: neighbours in a table are often alike."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["id", "lattice_vectors", "cartesian_site_positions", "species_at_sites"])
+    table = pq.read_table(path, columns=columns)
     return table.take(np.unique(np.linspace(0, len(table) - 1, rows).astype(np.int64)))
 
 

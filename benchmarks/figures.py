@@ -13,6 +13,20 @@ OURS = "cgfast"
 
 
 @dataclass(frozen=True, slots=True)
+class LayerPoint:
+    """Which layer, at which size: what the sweep's tables sort by."""
+
+    model: str
+    work: str  # forward, or forward + backward
+    edges: int
+    atoms: int
+    channels: int
+    dtype: str
+    core: bool  # of the grid, not one of the single lines beyond it
+    headline: bool  # also in the summary and the picture of ratios
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One contender at one piece of work."""
 
@@ -23,6 +37,8 @@ class Figure:
     unit: str
     seconds: float  # median of one run
     note: str = ""
+    layer: LayerPoint | None = None
+    peak_MB: float | None = None  # noqa: N815 - a unit
 
     @property
     def seconds_per_item(self) -> float:
@@ -48,6 +64,11 @@ class Group:
         return self.figures[0].unit
 
     @property
+    def layer(self) -> LayerPoint | None:
+        """Its place in the sweep over layers, if it has one."""
+        return self.figures[0].layer
+
+    @property
     def roles(self) -> list[str]:
         return list(dict.fromkeys(figure.role for figure in self.figures))
 
@@ -59,9 +80,9 @@ class Group:
         matches = [f for f in self.figures if (f.role, f.threads) == (role, threads)]
         return matches[0] if matches else None
 
-    def ratio(self, role: str, threads: int) -> float | None:
-        """Time per item of `role` over that of cgfast: above 1, cgfast is faster."""
-        theirs, ours = self.find(role, threads), self.find(OURS, threads)
+    def ratio(self, role: str, threads: int, base: str = OURS) -> float | None:
+        """Time per item of `role` over that of cgfast (or another `base`): above 1, cgfast is faster."""
+        theirs, ours = self.find(role, threads), self.find(base, threads)
         return theirs.seconds_per_item / ours.seconds_per_item if theirs and ours else None
 
     def peers(self, threads: int) -> list[str]:
@@ -95,6 +116,8 @@ def load(path: Path) -> tuple[dict[str, Any], list[Group]]:
             info["unit"],
             entry["stats"]["median"],
             info.get("note", ""),
+            LayerPoint(**info["layer"]) if "layer" in info else None,
+            info.get("peak_MB"),
         )
         groups.setdefault(figure.group, []).append(figure)
     return content["machine_info"], [Group(name, tuple(figures)) for name, figures in groups.items()]

@@ -31,21 +31,21 @@ def draw(groups: list[Group], *, title: str, subtitle: str, threads: int = 1) ->
     parts, y = [], float(TOP)
     for group in shown:
         y += HEAD
-        parts.append(_text(12, y - 6, group.name, weight="bold"))
+        parts.append(text(12, y - 6, group.name, weight="bold"))
         for role in group.peers(threads):
             ratio = group.ratio(role, threads) or 1.0
             start, end = sorted((x(1.0), x(ratio)))
             colour = FASTER if ratio >= 1 else SLOWER
-            parts.append(_text(LEFT - 8, y + 11, role, anchor="end"))
+            parts.append(text(LEFT - 8, y + 11, role, anchor="end"))
             parts.append(
                 f'<rect x="{start:.1f}" y="{y + 2:.1f}" width="{max(end - start, 1.0):.1f}" '
                 f'height="{ROW - 5}" fill="{colour}"/>'
             )
-            parts.append(_text(end + 5, y + 11, f"{significant(ratio)}×"))
+            parts.append(text(end + 5, y + 11, f"{significant(ratio)}×"))
             y += ROW
     height = y + FOOT
     grid = [_tick(10.0**power, x(10.0**power), y) for power in range(int(low), int(high) + 1)]
-    head = [_text(12, 20, title, size=15, weight="bold"), _text(12, 37, subtitle, colour=LIMIT)]
+    head = [text(12, 20, title, size=15, weight="bold"), text(12, 37, subtitle, colour=LIMIT)]
     body = "\n".join([*head, *grid, *parts])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
@@ -57,10 +57,10 @@ def draw(groups: list[Group], *, title: str, subtitle: str, threads: int = 1) ->
 def _tick(value: float, x: float, bottom: float) -> str:
     line = f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{bottom:.1f}" stroke="#cbd5e0" '
     line += 'stroke-width="1.5"/>' if value == 1 else 'stroke-dasharray="2 3"/>'
-    return line + _text(x, bottom + 16, f"{value:g}×", anchor="middle", colour=LIMIT)
+    return line + text(x, bottom + 16, f"{value:g}×", anchor="middle", colour=LIMIT)
 
 
-def _text(
+def text(
     x: float,
     y: float,
     content: str,
@@ -70,6 +70,7 @@ def _text(
     anchor: str = "start",
     colour: str = "#1a202c",
 ) -> str:
+    """A line of text."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}" '
         f'fill="{colour}">{escape(content)}</text>'

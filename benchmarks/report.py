@@ -1,6 +1,6 @@
 """One command: `python -m benchmarks.report` runs every benchmark and rewrites the table and the picture.
 
-Raw figures go to `benchmarks/results/<machine>.json`, the picture beside it, the tables into
+Raw figures go to `benchmarks/results/<machine>.json`, the pictures beside it, the tables into
 `benchmarks/README.md` between its two markers. `--render` only redraws from the JSON that is there; what
 follows `--` goes to pytest.
 """
@@ -8,12 +8,13 @@ follows `--` goes to pytest.
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import figures, machine, picture
+from benchmarks import curves, figures, machine, picture, sweep
 
 if TYPE_CHECKING:
     from benchmarks.figures import Figure, Group
@@ -46,18 +47,23 @@ def run(result: Path, pytest_arguments: list[str]) -> int:
 
 
 def render(result: Path, readme: Path) -> None:
-    """Write the picture beside `result` and the tables into `readme`."""
+    """Write the pictures beside `result` and the tables into `readme`."""
     about, groups = figures.load(result)
+    shown = [group for group in groups if group.layer is None or group.layer.headline]
     title = "Time on the same work, as a multiple of cgfast's (1 thread)"
-    drawing = picture.draw(groups, title=title, subtitle=one_line(about))
-    result.with_suffix(".svg").write_text(drawing, encoding="utf-8")
+    bars, lines = result.with_suffix(".svg"), result.with_name(f"{result.stem}-layers.svg")
+    bars.write_text(picture.draw(shown, title=title, subtitle=one_line(about)), encoding="utf-8")
+    title = "One CGConv layer, F 64: nanoseconds per edge"
+    drawing = curves.draw(groups, about["instruction_sets"], title=title, subtitle=one_line(about))
+    if drawing is not None:
+        lines.write_text(drawing, encoding="utf-8")
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     if not rest or END not in rest:
         message = f"{readme} must hold the markers {BEGIN} and {END}"
         raise ValueError(message)
-    tables = markdown(about, groups, f"results/{result.with_suffix('.svg').name}")
+    tables = markdown(about, groups, f"results/{bars.name}", drawing and f"results/{lines.name}")
     readme.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}", encoding="utf-8")
 
 
@@ -69,18 +75,24 @@ def one_line(about: dict[str, Any]) -> str:
     )
 
 
-def markdown(about: dict[str, Any], groups: list[Group], drawing: str) -> str:
-    """Machine, summary, what we lose, and one table per piece of work."""
+def markdown(about: dict[str, Any], groups: list[Group], bars: str, lines: str | None) -> str:
+    """Machine, summary, what we lose, the sweep over layers, and one table per piece of other work."""
     packages = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    layers = [group for group in groups if group.layer]
+    others = [group for group in groups if not group.layer]
     parts = [
         f"Measured on: {one_line(about)}. {packages}. Load average before the start: {about['load_before']}.",
-        f"![speed-up over each peer at one thread]({drawing})",
+        f"![speed-up over each peer at one thread]({bars})",
         "### Summary: the fastest peer, fair where there is a fair run",
-        summary(groups),
+        summary([group for group in groups if group.layer is None or group.layer.headline]),
         "### Where cgfast is slower",
         losses(groups),
-        *(f"### {group.name[:1].upper()}{group.name[1:]}\n\n{table(group)}" for group in groups),
     ]
+    if lines:
+        parts.append(f"![nanoseconds per edge over the number of edges]({lines})")
+    if layers:
+        parts.append(sweep.markdown(layers, about["instruction_sets"]))
+    parts += [f"### {group.name[:1].upper()}{group.name[1:]}\n\n{table(group)}" for group in others]
     return "\n\n".join(parts)
 
 
@@ -100,21 +112,23 @@ def summary(groups: list[Group]) -> str:
 
 
 def losses(groups: list[Group]) -> str:
-    """Every contender that beat us, one line per piece of work and thread count."""
+    """Every contender that beat us, one line per piece of work, thread count and way to call us."""
     lines = []
     for group in groups:
-        for threads in group.thread_counts:
-            ratios = {role: group.ratio(role, threads) or 1.0 for role in group.peers(threads)}
-            faster = [f"{role} takes {ratio:.2g} of cgfast's time" for role, ratio in ratios.items() if ratio < 1]
+        ways = [role for role in group.roles if role.startswith(figures.OURS)]
+        for threads, way in itertools.product(group.thread_counts, ways):
+            ratios = {role: group.ratio(role, threads, way) or 1.0 for role in group.peers(threads)}
+            faster = [f"{role} takes {ratio:.2g}" for role, ratio in ratios.items() if ratio < 1]
             if faster:
-                lines.append(f"- {group.name}, {threads} thread{'s' if threads > 1 else ''}: {'; '.join(faster)}.")
+                whose = "cgfast's time" if way == figures.OURS else f"the time of {way}"
+                lines.append(f"- {group.name}, {plural(threads)}: {'; '.join(faster)} of {whose}.")
     return "\n".join(lines) or "Nowhere in these measurements."
 
 
 def table(group: Group) -> str:
     """All contenders at one piece of work; the ratio is their time over cgfast's."""
     counts = group.thread_counts
-    head = [f"{n} thread{'s' if n > 1 else ''}, {group.unit} | × cgfast's time" for n in counts]
+    head = [f"{plural(n)}, {group.unit} | × cgfast's time" for n in counts]
     lines = [f"| | {' | '.join(head)} | |", f"| --- |{' ---: | ---: |' * len(counts)} --- |"]
     for role in group.roles:
         found = [group.find(role, n) for n in counts]
@@ -128,7 +142,7 @@ def notes(found: list[Figure]) -> str:
     distinct = {figure.note: figure.threads for figure in found if figure.note}
     if len(distinct) < 2:
         return "".join(distinct)
-    return "; ".join(f"{threads} thread{'s' if threads > 1 else ''}: {note}" for note, threads in distinct.items())
+    return "; ".join(f"{plural(threads)}: {note}" for note, threads in distinct.items())
 
 
 def pair(group: Group, figure: Figure | None, threads: int) -> tuple[str, str]:
@@ -141,6 +155,11 @@ def pair(group: Group, figure: Figure | None, threads: int) -> tuple[str, str]:
 def multiple(ratio: float | None) -> str:
     """A ratio with two or three digits."""
     return "-" if ratio is None else f"{figures.significant(ratio)}×"
+
+
+def plural(threads: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 if __name__ == "__main__":

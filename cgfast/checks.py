@@ -19,16 +19,19 @@ def check_tensor(
 ) -> None:
     """Refuse a tensor of another dtype, shape (None: any length) or device."""
     dtypes = dtype if isinstance(dtype, tuple) else (dtype,)
-    fits = tensor.dim() == len(shape) and all(
-        want is None or want == have for want, have in zip(shape, tensor.shape, strict=True)
+    have = tensor.shape
+    fits = len(have) == len(shape)
+    if fits:
+        for want, n in zip(shape, have, strict=True):
+            fits = fits and (want is None or want == n)
+    if fits and tensor.dtype in dtypes and tensor.device == device:
+        return
+    wanted = tuple("any" if n is None else int(n) for n in shape)
+    msg = (
+        f"{name} must be a {' or '.join(map(str, dtypes))} tensor of shape {wanted} on {device}, got {tensor.dtype} of "
+        f"shape {tuple(tensor.shape)} on {tensor.device}"
     )
-    if tensor.dtype not in dtypes or not fits or tensor.device != device:
-        wanted = tuple("any" if n is None else int(n) for n in shape)
-        msg = (
-            f"{name} must be a {' or '.join(map(str, dtypes))} tensor of shape {wanted} on {device}, got {tensor.dtype} of "
-            f"shape {tuple(tensor.shape)} on {tensor.device}"
-        )
-        raise ValueError(msg)
+    raise ValueError(msg)
 
 
 def check_message(
@@ -40,8 +43,9 @@ def check_message(
     weight: Tensor | None,
     distances: Tensor | None,
     edge_weight: Tensor | None,
+    order: Tensor | None = None,
 ) -> None:
-    """The arguments of gated_message: dtypes, shapes, devices and which go together. Looks at no values."""
+    """The arguments that the message ops share: dtypes, shapes, devices and which go together. Looks at no values."""
     if p.dtype not in FLOATS:
         msg = f"p must be float32 or float64, got {p.dtype}"
         raise ValueError(msg)
@@ -67,15 +71,39 @@ def check_message(
         check_tensor(distances, "distances", FLOATS, (n_edges,), p.device)
     if edge_weight is not None:
         check_tensor(edge_weight, "edge_weight", FLOATS, (n_edges,), p.device)
+    if order is not None:
+        check_tensor(order, "order", torch.int64, (n_edges,), p.device)
 
 
-def check_indices(source: Tensor, row_ptr: Tensor, n_sources: int) -> None:
-    """The values of source and row_ptr (the kernels check them natively). Skipped while torch traces a graph."""
+def check_affine(p: Tensor, center: Tensor | None, scale: Tensor | None, shift: Tensor | None) -> None:
+    """A change of every channel: center, scale and shift, (2F,) in p's dtype, all or none."""
+    given = {"center": center, "scale": scale, "shift": shift}
+    missing = [name for name, tensor in given.items() if tensor is None]
+    if missing and len(missing) < len(given):
+        msg = f"center, scale and shift go together, got no {' and no '.join(missing)}"
+        raise ValueError(msg)
+    for name, tensor in given.items():
+        if tensor is not None:
+            check_tensor(tensor, name, p.dtype, (p.shape[1],), p.device)
+
+
+def check_indices(source: Tensor, row_ptr: Tensor, n_sources: int, order: Tensor | None = None) -> None:
+    """The values of source, row_ptr and order (the kernels check them natively). Skipped while torch traces a graph."""
     if torch.compiler.is_compiling():
         return
     check_pointers(row_ptr, "row_ptr", len(source), "edges")
-    if len(source) and (int(source.min()) < 0 or int(source.max()) >= n_sources):
-        msg = f"source must lie in [0, {n_sources}), got values from {int(source.min())} to {int(source.max())}"
+    check_range(source, "source", n_sources)
+    if order is not None:
+        check_range(order, "order", len(source))
+
+
+def check_range(indices: Tensor, name: str, limit: int) -> None:
+    """Indices lie in [0, limit). Skipped while torch traces a graph."""
+    if torch.compiler.is_compiling() or len(indices) == 0:
+        return
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or high >= limit:
+        msg = f"{name} must lie in [0, {limit}), got values from {low} to {high}"
         raise ValueError(msg)
 
 

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from cgfast.crystals import Crystals
     from cgfast.graph import CrystalGraph
     from cgfast.models.catalogue import Target
+    from cgfast.models.forces import EnergyForcesStress
     from cgfast.neighbors import GraphSpec
     from cgfast.nn import CGCNN
 
@@ -117,13 +119,7 @@ class PropertyModel:
         Raises ValueError, naming the crystal, for input that has no prediction (use cgfast.screen() to list failures
         instead).
         """
-        crystals = as_crystals(x)
-        problems = crystals.problems(max_atomic_number=self.max_atomic_number)
-        if problems:
-            index, reason = next(iter(problems.items()))
-            more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more crystals have problems)"
-            msg = f"crystal {index} (id {crystals.ids[index]}) cannot be predicted: {reason}{more}"
-            raise ValueError(msg)
+        crystals = self._usable(x)
         with BatchPool(threads) as pool:
             parts = [
                 pool.submit(functools.partial(self._predict_batch, crystals[part]))
@@ -136,6 +132,38 @@ class PropertyModel:
 
     def _predict_batch(self, crystals: Crystals) -> NDArray[np.float64]:
         return self.predict_graph(build_graphs(crystals, self.spec, threads=1))
+
+    def energy_forces_stress(
+        self,
+        x: Any,  # noqa: ANN401 - pymatgen, ASE are optional
+        *,
+        dtype: torch.dtype | None = None,
+        threads: int | None = None,
+    ) -> EnergyForcesStress:
+        """Energies (eV per cell), forces (eV/Å) and stress (eV/Å^3, ASE's sign) of the crystals that predict() takes.
+
+        E = prediction * atoms of the cell for a target in eV/atom; forces = -dE/dposition; stress = (1/V) dE/dstrain, NaN
+        for crystals that are not periodic in three directions. The derivatives are exact with the graph (edges and edge
+        weights) held fixed; where neighbours change places the energy itself jumps. dtype: torch.float64 computes with a
+        float64 copy of the network; default: the network's own. Same bits whatever `threads` is.
+
+        Raises ValueError for a model that predicts no energy and, naming the crystal, for input without a prediction.
+        """
+        from cgfast.models.forces import check_energy_model, energy_forces_stress
+
+        check_energy_model(self)
+        return energy_forces_stress(self, self._usable(x), dtype=dtype, threads=threads)
+
+    def _usable(self, x: Any) -> Crystals:  # noqa: ANN401 - pymatgen, ASE are optional
+        """`x` as Crystals. Raises ValueError, naming the crystal, for one that has no prediction."""
+        crystals = as_crystals(x)
+        problems = crystals.problems(max_atomic_number=self.max_atomic_number)
+        if problems:
+            index, reason = next(iter(problems.items()))
+            more = "" if len(problems) == 1 else f" (and {len(problems) - 1} more crystals have problems)"
+            msg = f"crystal {index} (id {crystals.ids[index]}) cannot be predicted: {reason}{more}"
+            raise ValueError(msg)
+        return crystals
 
     def save(self, folder: str | os.PathLike[str], *, card: dict[str, Any] | None = None) -> Path:
         """Write the model to a folder that load_model() reads: `model.safetensors` and `model.json`.

@@ -9,9 +9,12 @@ from torch.utils._pytree import GetAttrKey, register_pytree_node
 from cgfast.basis import GaussianBasis
 from cgfast.graph import CrystalGraph
 from cgfast.neighbors import GraphSpec
+from cgfast.nn.cg_conv import CGConv
 from cgfast.nn.cgcnn import CGCNN
 from cgfast.nn.crystal_graph_conv import CrystalGraphConv
 from cgfast.nn.pool import Pool
+from cgfast.nn.simple_crystal_conv import SimpleCrystalConv
+from cgfast.nn.site_readout import SiteReadout
 
 # torch.compile and torch.export see into a graph: its arrays are leaves, what made them is structure.
 _FIELDS = tuple(f.name for f in fields(CrystalGraph) if f.name != "spec")
@@ -25,4 +28,4 @@ register_pytree_node(
     from_dumpable_context=lambda spec: None if spec is None else GraphSpec.from_dict(spec),
 )
 
-__all__ = ["CGCNN", "CrystalGraphConv", "GaussianBasis", "Pool"]
+__all__ = ["CGCNN", "CGConv", "CrystalGraphConv", "GaussianBasis", "Pool", "SimpleCrystalConv", "SiteReadout"]

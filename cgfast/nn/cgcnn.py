@@ -10,6 +10,7 @@ from torch.nn.functional import log_softmax, softplus
 
 from cgfast.functional import REDUCTIONS, pool
 from cgfast.nn.crystal_graph_conv import CrystalGraphConv
+from cgfast.nn.site_readout import SiteReadout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cgfast.graph import CrystalGraph
 
 N_ELEMENTS = 100  # rows of a learned element table, and of the 2018 models' feature table
+READOUTS = ("head", "site")
 
 
 class CGCNN(nn.Module):
@@ -30,8 +32,11 @@ class CGCNN(nn.Module):
     element_features: (n_elements, n_bits), row Z - 1 describes element Z; None learns a table of 100 rows. nbr_fea_len: K,
     edge features. atom_fea_len: F. h_fea_len: width of the head. n_h: its layers. classification: n_classes
     log-probabilities instead of one value. basis: turns graph.distances into edge features when no edge_attr is given.
+    readout: "head" as above, or "site": SiteReadout in place of all that follows the convolutions (h_fea_len and n_h are
+    then unused), so that site_contributions() says what each atom adds.
 
-    Raises ValueError for counts below 1, a basis that does not have nbr_fea_len centres, and (in forward) atomic numbers
+    Raises ValueError for counts below 1, a basis that does not have nbr_fea_len centres, a site readout of classes or of
+    another pooling than mean and sum, and (in forward) atomic numbers
     without a row in the table.
     """
 
@@ -49,6 +54,7 @@ class CGCNN(nn.Module):
         classification: bool = False,
         n_classes: int = 2,
         pooling: str = "mean",
+        readout: str = "head",
         basis: GaussianBasis | None = None,
     ) -> None:
         super().__init__()
@@ -60,6 +66,11 @@ class CGCNN(nn.Module):
         if pooling not in REDUCTIONS:
             msg = f"pooling must be one of {', '.join(REDUCTIONS)}, got {pooling!r}"
             raise ValueError(msg)
+        if readout not in READOUTS or (readout == "site" and classification):
+            msg = f"readout must be one of {', '.join(READOUTS)}, site for values only, got {readout!r} of " + (
+                "classes" if classification else "values"
+            )
+            raise ValueError(msg)
         features = torch.eye(N_ELEMENTS) if element_features is None else torch.as_tensor(element_features).float()
         if features.dim() != 2:
             msg = f"element_features must have shape (n_elements, n_bits), got {tuple(features.shape)}"
@@ -67,9 +78,14 @@ class CGCNN(nn.Module):
         self.register_buffer("element_features", features, persistent=False)
         self.classification = classification
         self.pooling = pooling
+        self.readout = readout
+        self.h_fea_len, self.n_h = h_fea_len, n_h
         self.basis = basis
         self.embedding = nn.Linear(features.shape[1], atom_fea_len)
         self.convs = nn.ModuleList([CrystalGraphConv(atom_fea_len, nbr_fea_len) for _ in range(n_conv)])
+        if readout == "site":
+            self.site_readout = SiteReadout(atom_fea_len, pooling)
+            return
         self.conv_to_fc = nn.Linear(atom_fea_len, h_fea_len)
         if n_h > 1:
             self.fcs = nn.ModuleList([nn.Linear(h_fea_len, h_fea_len) for _ in range(n_h - 1)])
@@ -83,7 +99,21 @@ class CGCNN(nn.Module):
         Edge features: edge_attr (E, K) in the graph's order of edges, else those of the graph, else the basis.
         """
         graph = graph.torch()
-        return self.head(pool(self.atom_features(graph, edge_attr), graph.graph_ptr, self.pooling))
+        x = self.atom_features(graph, edge_attr)
+        if self.readout == "site":
+            out: Tensor = self.site_readout(x, graph.graph_ptr)
+            return out
+        return self.head(pool(x, graph.graph_ptr, self.pooling))
+
+    def site_contributions(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
+        """(N, 1): what each atom adds to its crystal's prediction (pooling "mean": the atoms' mean is the prediction).
+
+        Raises ValueError unless the network was made with readout="site".
+        """
+        if self.readout != "site":
+            msg = f"site contributions need a network with readout='site', got readout={self.readout!r}"
+            raise ValueError(msg)
+        return self.site_readout.contributions(self.atom_features(graph, edge_attr))
 
     def atom_features(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
         """(N, F): features of each atom after the last convolution."""
@@ -94,15 +124,10 @@ class CGCNN(nn.Module):
         edge_attr = None if edge_attr is None else edge_attr.to(table.dtype)
         basis = self.basis if edge_attr is None else None
         convs = cast("list[CrystalGraphConv]", list(self.convs))
-        if self.training or (torch.is_grad_enabled() and table.requires_grad):
-            x: Tensor = table[elements]
-            for conv in convs:
-                x = conv(x, graph, edge_attr=edge_attr, basis=basis)
-            return x
-        # The first convolution sees one of a hundred elements: its node products run on the table.
-        x = convs[0].forward_folded(table, graph, edge_attr=edge_attr, basis=basis, elements=elements)
+        # The first convolution sees one of a hundred elements: its products of atoms and weights run on the table.
+        x: Tensor = convs[0](table, graph, edge_attr=edge_attr, basis=basis, elements=elements)
         for conv in convs[1:]:
-            x = conv.forward_folded(x, graph, edge_attr=edge_attr, basis=basis)
+            x = conv(x, graph, edge_attr=edge_attr, basis=basis)
         return x
 
     def architecture(self) -> dict[str, int | bool | str]:
@@ -112,11 +137,12 @@ class CGCNN(nn.Module):
             "nbr_fea_len": conv.nbr_fea_len,
             "atom_fea_len": conv.atom_fea_len,
             "n_conv": len(self.convs),
-            "h_fea_len": self.conv_to_fc.out_features,
-            "n_h": 1 + len(getattr(self, "fcs", ())),
+            "h_fea_len": self.h_fea_len,
+            "n_h": self.n_h,
             "classification": self.classification,
             "n_classes": self.fc_out.out_features if self.classification else 2,
             "pooling": self.pooling,
+            "readout": self.readout,
         }
 
     def head(self, crystal_features: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from cgfast import functional, reference
+from cgfast import functional
+from cgfast.nn.edge_norm import Affine, batch_affine, running_affine, uses_batch_statistics
+from cgfast.ops import split_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,14 +18,7 @@ if TYPE_CHECKING:
     from cgfast.basis import GaussianBasis
     from cgfast.graph import CrystalGraph
 
-
-class SplitWeights(NamedTuple):
-    """fc_full cut along its input [target | source | edge], transposed to (inputs, 2F), with its bias."""
-
-    target: Tensor
-    source: Tensor
-    edge: Tensor
-    bias: Tensor
+OPEN_GATE = 60.0  # sigmoid(60) is 1 to the last bit in float32 and float64, and its slope is 0
 
 
 class CrystalGraphConv(nn.Module):
@@ -32,34 +27,24 @@ class CrystalGraphConv(nn.Module):
     y_e = bn1(fc_full([x_i, x_j, e_ij])); x_i' = softplus(x_i + bn2(sum_e sigmoid(gate of y_e) * softplus(core of y_e))).
     State dicts of the 2018 code load unchanged (fc_full, bn1, bn2).
 
-    atom_fea_len: F, features per atom. nbr_fea_len: K, features per edge. In evaluation without gradients bn1 folds into
-    the weights and the fused kernel runs; otherwise the reference formulas do, with edge-sized tensors.
+    atom_fea_len: F, features per atom. nbr_fea_len: K, features per edge. gate: False leaves the sigmoid away (an ablation;
+    fc_full and bn1 then have F channels instead of 2F). In training bn1 uses the exact statistics of all edges, each counted
+    by its edge_weight, and keeps running ones, as torch.nn.BatchNorm1d does; in evaluation it folds into the weights. No
+    tensor of edges is made either way, but for derivatives of derivatives (see cgfast.functional). Same bits on every run; for
+    another thread count or batch, the products of atoms and weights, which are torch's, may round differently.
     """
 
-    def __init__(self, atom_fea_len: int, nbr_fea_len: int) -> None:
+    def __init__(self, atom_fea_len: int, nbr_fea_len: int, *, gate: bool = True) -> None:
         super().__init__()
         self.atom_fea_len = atom_fea_len
         self.nbr_fea_len = nbr_fea_len
-        self.fc_full = nn.Linear(2 * atom_fea_len + nbr_fea_len, 2 * atom_fea_len)
-        self.bn1 = nn.BatchNorm1d(2 * atom_fea_len)
+        self.gate = gate
+        channels = 2 * atom_fea_len if gate else atom_fea_len
+        self.fc_full = nn.Linear(2 * atom_fea_len + nbr_fea_len, channels)
+        self.bn1 = nn.BatchNorm1d(channels)
         self.bn2 = nn.BatchNorm1d(atom_fea_len)
 
     def forward(
-        self, x: Tensor, graph: CrystalGraph, *, edge_attr: Tensor | None = None, basis: GaussianBasis | None = None
-    ) -> Tensor:
-        """(N, F) -> (N, F). Edge features: edge_attr (E, K), or basis for Gaussians of graph.distances.
-
-        Raises ValueError unless exactly one of edge_attr and basis is given, and for a basis without distances.
-        """
-        if (edge_attr is None) == (basis is None):
-            msg = "give exactly one of edge_attr and basis, got " + ("none" if basis is None else "both")
-            raise ValueError(msg)
-        graph = graph.torch()
-        if self.training or (torch.is_grad_enabled() and (x.requires_grad or self.fc_full.weight.requires_grad)):
-            return self._forward_reference(x, graph, edge_attr, basis)
-        return self.forward_folded(x, graph, edge_attr=edge_attr, basis=basis)
-
-    def forward_folded(
         self,
         x: Tensor,
         graph: CrystalGraph,
@@ -68,56 +53,64 @@ class CrystalGraphConv(nn.Module):
         basis: GaussianBasis | None = None,
         elements: Tensor | None = None,
     ) -> Tensor:
-        """Evaluation with both batch norms folded into the weights and the fused kernel; arguments as forward().
+        """(N, F) -> (N, F). Edge features: edge_attr (E, K), or basis for Gaussians of graph.distances.
 
-        elements: (N,) rows of `x` to use, when x is a table with a row per element: the node matrix products then run on
-        the table only.
+        elements: (N,) int64 rows of `x` to use, when x is a table with a row per element: the products with the weights then
+        run on the table only.
+
+        Raises ValueError unless exactly one of edge_attr and basis is given, for a basis without distances, and in training
+        for a single edge, or a single atom.
         """
-        weights = self._split(*_fold(self.fc_full.weight, self.fc_full.bias, self.bn1))
-        pq = torch.addmm(
-            torch.cat([weights.bias, torch.zeros_like(weights.bias)]),
-            x,
-            torch.cat([weights.target, weights.source], dim=1),
-        )
+        if (edge_attr is None) == (basis is None):
+            msg = "give exactly one of edge_attr and basis, got " + ("none" if basis is None else "both")
+            raise ValueError(msg)
+        graph = graph.torch()
+        weight, bias = self.fc_full.weight, self.fc_full.bias
+        from_batch = uses_batch_statistics(self.bn1)
+        if not from_batch:
+            scale, shift = running_affine(self.bn1)
+            weight, bias = weight * scale[:, None], bias * scale + shift
+        p, q, on_edges = split_linear(x, x, weight, bias)
         if elements is not None:
-            x, pq = x.index_select(0, elements), pq.index_select(0, elements)
-        channels = 2 * self.atom_fea_len
-        summed = functional.gated_message(
-            pq[:, :channels],
-            pq[:, channels:],
-            graph.source,
-            graph.row_ptr,
-            edge_attr=edge_attr,
-            weight=weights.edge,
-            distances=_distances(graph, basis),
-            basis=basis,
-            edge_weight=graph.edge_weight,
-        )
-        scale, shift = _affine(self.bn2)
+            x, p, q = x.index_select(0, elements), p.index_select(0, elements), q.index_select(0, elements)
+        edges: dict[str, Any] = {
+            "source": graph.source,
+            "row_ptr": graph.row_ptr,
+            "edge_attr": edge_attr,
+            "distances": _distances(graph, basis),
+            "basis": basis,
+            "edge_weight": graph.edge_weight,
+        }
+        affine = None
+        if from_batch:
+            affine = batch_affine(
+                self.bn1,
+                lambda: functional.edge_moments(p, q, weight=on_edges, **edges),
+                graph.edge_index.shape[1],
+                graph.edge_weight,
+            )
+        return self._update(x, self._message(p, q, on_edges, affine, edges))
+
+    def _message(self, p: Tensor, q: Tensor, weight: Tensor, affine: Affine | None, edges: dict[str, Any]) -> Tensor:
+        if not self.gate:
+            # The op has a gate: one that is open, whatever comes in.
+            p = torch.cat([torch.full_like(p, OPEN_GATE), p], dim=1)
+            q, weight = (torch.cat([torch.zeros_like(t), t], dim=1) for t in (q, weight))
+            if affine is not None:
+                closed, one = torch.zeros_like(affine.scale), torch.ones_like(affine.scale)
+                affine = Affine(*(torch.cat(parts) for parts in zip((closed, one, closed), affine, strict=True)))
+        change = {} if affine is None else affine._asdict()
+        return functional.gated_message(p, q, weight=weight, **edges, **change)
+
+    def _update(self, x: Tensor, summed: Tensor) -> Tensor:
+        if uses_batch_statistics(self.bn2):
+            return softplus(x + self.bn2(summed))
+        scale, shift = running_affine(self.bn2)
         return softplus(torch.addcmul(x + shift, summed, scale))
 
-    def _split(self, weight: Tensor, bias: Tensor) -> SplitWeights:
-        n = self.atom_fea_len
-        columns = weight.T
-        return SplitWeights(columns[:n], columns[n : 2 * n], columns[2 * n :].contiguous(), bias)
-
-    def _forward_reference(
-        self, x: Tensor, graph: CrystalGraph, edge_attr: Tensor | None, basis: GaussianBasis | None
-    ) -> Tensor:
-        weights = self._split(self.fc_full.weight, self.fc_full.bias)
-        y = reference.edge_preactivation(
-            x @ weights.target + weights.bias,
-            x @ weights.source,
-            graph.source,
-            graph.row_ptr,
-            edge_attr=edge_attr,
-            weight=weights.edge,
-            distances=_distances(graph, basis),
-            basis=basis,
-        )
-        y = reference.edge_batch_norm(y, self.bn1, graph.edge_weight)
-        summed = reference.sum_rows(reference.gate(y), graph.row_ptr, graph.edge_weight)
-        return softplus(x + self.bn2(summed))
+    def extra_repr(self) -> str:
+        """What torch prints between the brackets."""
+        return f"{self.atom_fea_len}, {self.nbr_fea_len}" + ("" if self.gate else ", gate=False")
 
 
 def _distances(graph: CrystalGraph, basis: GaussianBasis | None) -> Tensor | None:
@@ -129,18 +122,3 @@ def _distances(graph: CrystalGraph, basis: GaussianBasis | None) -> Tensor | Non
         raise ValueError(msg)
     distances: Tensor = graph.distances
     return distances
-
-
-def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """A batch norm in evaluation as y = x * scale + shift."""
-    if norm.running_mean is None or norm.running_var is None:
-        msg = "a batch norm without running statistics cannot be folded"
-        raise ValueError(msg)
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
-
-
-def _fold(weight: Tensor, bias: Tensor, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """bn(x @ weight.T + bias) as x @ weight'.T + bias'."""
-    scale, shift = _affine(norm)
-    return weight * scale[:, None], bias * scale + shift

@@ -82,7 +82,7 @@ def test_float32_error_on_real_edges_is_that_of_the_twin(layer, data, models):
     """The 2018 weights on the Materials Project graphs of the golden file: the fused layer input, layer by layer."""
     torch = pytest.importorskip("torch")
     from cgfast import functional, reference
-    from cgfast.nn.crystal_graph_conv import _fold
+    from cgfast.nn.edge_norm import running_affine
 
     network, spec = models["formation-energy-per-atom"].network, models["formation-energy-per-atom"].spec
     ids = pq.read_table(data / "reference-2018" / "graphs_mp.parquet", columns=["id"]).column("id").to_pylist()
@@ -93,13 +93,14 @@ def test_float32_error_on_real_edges_is_that_of_the_twin(layer, data, models):
         for conv in list(network.convs)[:layer]:
             x = conv(x, graph, basis=network.basis)
         conv = network.convs[layer]
-        weights = conv._split(*_fold(conv.fc_full.weight, conv.fc_full.bias, conv.bn1))
-        p, q = x @ weights.target + weights.bias, x @ weights.source
+        scale, shift = running_affine(conv.bn1)
+        on_target, on_source, on_edge = (conv.fc_full.weight * scale[:, None]).T.split([64, 64, 41])
+        p, q = x @ on_target + conv.fc_full.bias * scale + shift, x @ on_source
         rest = {"distances": graph.distances, "basis": network.basis}
         edges = (graph.source, graph.row_ptr)
-        exact = reference.gated_message(p.double(), q.double(), *edges, weight=weights.edge.double(), **rest)
+        exact = reference.gated_message(p.double(), q.double(), *edges, weight=on_edge.double(), **rest)
         errors = [
-            float((function(p, q, *edges, weight=weights.edge, **rest).double() - exact).square().mean().sqrt())
+            float((function(p, q, *edges, weight=on_edge, **rest).double() - exact).square().mean().sqrt())
             for function in (functional.gated_message, reference.gated_message)
         ]
     assert errors[0] <= 2 * errors[1]

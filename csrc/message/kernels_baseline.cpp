@@ -1,4 +1,4 @@
 #define CGFAST_ISA baseline
 #define CGFAST_VECTOR_BYTES 16
 #define CGFAST_TILE_VECTORS 2
-#include "gated_message.inl"
+#include "kernels.inl"

@@ -1,7 +1,4 @@
-"""ASE's neighbour list, computed by cgfast.
-
-Change ``from ase.neighborlist import neighbor_list`` to ``from cgfast.compat.ase import neighbor_list``.
-"""
+"""ASE's neighbour list, computed by cgfast."""
 
 from __future__ import annotations
 

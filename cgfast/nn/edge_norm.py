@@ -1,0 +1,82 @@
+"""Batch norm over edges that are never there as a tensor: a torch.nn.BatchNorm1d as a change of every channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+
+class Affine(NamedTuple):
+    """z = (y - center) * scale + shift, each (C,)."""
+
+    center: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+def uses_batch_statistics(norm: nn.BatchNorm1d) -> bool:
+    """Whether `norm` normalises by the moments of what it is given, rather than by running ones."""
+    return norm.training or norm.running_mean is None or norm.running_var is None
+
+
+def running_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """A batch norm that uses its running statistics, as y * scale + shift."""
+    if norm.running_mean is None or norm.running_var is None:
+        msg = "a batch norm without running statistics cannot be folded"
+        raise ValueError(msg)
+    rate = torch.rsqrt(norm.running_var + norm.eps)
+    if not norm.affine:
+        return rate, -norm.running_mean * rate
+    scale = norm.weight * rate
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def batch_affine(
+    norm: nn.BatchNorm1d, moments: Callable[[], tuple[Tensor, Tensor]], n_edges: int, edge_weight: Tensor | None
+) -> Affine | None:
+    """What `norm` does to edges whose moments() are mean and biased variance; updates its running statistics.
+
+    None without edges: then there is nothing to change, and, as in torch, the running statistics stay. edge_weight: (E,), how
+    much each counts; the weights of tied neighbours sum to the number of neighbours they stand for, and that number takes
+    the place of E. Raises ValueError for a single edge in training, as torch does.
+    """
+    if n_edges == 0:
+        if norm.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        return None
+    total = _count(norm, n_edges, edge_weight)
+    mean, variance = moments()
+    if norm.training and norm.running_mean is not None:
+        _update_running(norm, mean.detach(), variance.detach() * (total / (total - 1)))
+    rate = torch.rsqrt(variance + norm.eps)
+    if norm.affine:
+        return Affine(mean, norm.weight * rate, norm.bias)
+    return Affine(mean, rate, torch.zeros_like(rate))
+
+
+def _count(norm: nn.BatchNorm1d, n_edges: int, edge_weight: Tensor | None) -> Tensor | float:
+    if edge_weight is None:
+        if n_edges == 1 and norm.training:
+            msg = "Expected more than 1 edge per channel when training, got 1 (a batch norm has no variance of one value)"
+            raise ValueError(msg)
+        return float(n_edges)
+    total = edge_weight.detach().sum()
+    if norm.training and not torch.compiler.is_compiling() and not float(total) > 1:
+        msg = f"edge_weight must sum to more than 1 in training, got {float(total)}"
+        raise ValueError(msg)
+    return total
+
+
+def _update_running(norm: nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    share = norm.momentum if norm.momentum is not None else 1.0 / norm.num_batches_tracked.to(norm.running_mean.dtype)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
+    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share)

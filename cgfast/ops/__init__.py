@@ -1,0 +1,24 @@
+"""The native ops as torch operators: schema, implementation, fake, and the formula of their gradient.
+
+cgfast.functional is the way to call them.
+"""
+
+from cgfast.ops.edge_moments import edge_moments
+from cgfast.ops.gated_layer import Split, gated_layer, split_linear, takes_layer
+from cgfast.ops.gated_message import gated_message
+from cgfast.ops.operators import transforms_active, wants_gradient
+from cgfast.ops.pool import pool
+from cgfast.ops.sort_edges import sort_edges
+
+__all__ = [
+    "Split",
+    "edge_moments",
+    "gated_layer",
+    "gated_message",
+    "pool",
+    "sort_edges",
+    "split_linear",
+    "takes_layer",
+    "transforms_active",
+    "wants_gradient",
+]

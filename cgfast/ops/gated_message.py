@@ -1,0 +1,145 @@
+"""cgfast::gated_message and its gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cgfast import reference
+from cgfast._native import thread_count
+from cgfast.checks import check_affine, check_tensor
+from cgfast.ops.edges import (
+    N_ARGUMENTS,
+    SCHEMA,
+    Edges,
+    check,
+    differentiable_gradients,
+    empty_gradients,
+    for_reference,
+    in_place,
+    native_edges,
+    native_gradients,
+    ready,
+    wanted,
+)
+from cgfast.ops.operators import address, dense, is_plain, native, refuse_gradient, register, register_autograd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+_AFFINE = "Tensor? center, Tensor? scale, Tensor? shift"
+
+
+def _affine(arguments: Sequence[Any], dtype: torch.dtype) -> list[Tensor | None]:
+    return [dense(tensor, dtype) for tensor in arguments[N_ARGUMENTS : N_ARGUMENTS + 3]]
+
+
+def _forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE have them
+    given = Edges(*arguments[:N_ARGUMENTS])
+    check(given)
+    check_affine(given.p, *arguments[N_ARGUMENTS:])
+    return native_forward(*ready(given), *arguments[N_ARGUMENTS:])
+
+
+def native_forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE have them
+    """The op itself, of edges that are checked and ready()."""
+    edges = Edges(*arguments[:N_ARGUMENTS])
+    dtype = edges.p.dtype
+    affine = _affine(arguments, dtype)
+    out = torch.empty((edges.p.shape[0], edges.p.shape[1] // 2), dtype=dtype)
+    native("gated_message", dtype)(native_edges(edges), *map(address, affine), address(out), thread_count())
+    return out
+
+
+def _forward_fake(p: Tensor, *_: object) -> Tensor:
+    return p.new_empty((p.shape[0], p.shape[1] // 2))
+
+
+def _checked_backward(grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema has them
+    given = Edges(*arguments[:N_ARGUMENTS])
+    check(given)
+    check_affine(given.p, *arguments[N_ARGUMENTS:-1])
+    check_tensor(grad, "grad", given.p.dtype, (given.p.shape[0], given.p.shape[1] // 2), given.p.device)
+    return native_backward(grad, *arguments)
+
+
+def native_backward(grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema has them
+    """The op's gradients, of arguments that are checked."""
+    edges, wants = ready(Edges(*arguments[:N_ARGUMENTS])), arguments[-1]
+    dtype = edges.p.dtype
+    affine, grad = _affine(arguments, dtype), grad.contiguous()
+    gradients, into = native_gradients(edges, wants, dtype)
+    sums = [torch.empty_like(tensor) for tensor in affine[1:] if tensor is not None]
+    native("gated_message_backward", dtype)(
+        native_edges(edges), *map(address, affine), address(grad), into, *map(address, sums or [None, None]), thread_count()
+    )
+    return gradients + (sums if wants[-1] else [])
+
+
+def _backward_fake(_grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema has them
+    edges, wants = Edges(*arguments[:N_ARGUMENTS]), arguments[-1]
+    scale = arguments[N_ARGUMENTS + 1]
+    return empty_gradients(edges, wants) + ([torch.empty_like(scale), torch.empty_like(scale)] if wants[-1] else [])
+
+
+_OPERATOR = register("gated_message", f"({SCHEMA}, {_AFFINE}) -> Tensor", _forward, _forward_fake)
+_BACKWARD_OPERATOR = register(
+    "gated_message_backward",
+    f"(Tensor grad, {SCHEMA}, {_AFFINE}, bool[] wants) -> Tensor[]",  # wants: DIFFERENTIABLE, then scale and shift
+    _checked_backward,
+    _backward_fake,
+)
+
+
+class _GatedMessage(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:  # noqa: ANN401 - torch's interface
+        ctx.numbers = inputs[8:11]
+        ctx.save_for_backward(*inputs[:8], *inputs[11:])
+        if is_plain(inputs[0]):
+            return _forward(*inputs)
+        with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
+            out: Tensor = _OPERATOR(*inputs)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
+        saved = ctx.saved_tensors
+        edges, affine = Edges(*saved[:8], *ctx.numbers, saved[8]), saved[9:]
+        if torch.is_grad_enabled():  # this gradient will be differentiated itself
+            return differentiable_gradients(ctx, (*edges, *affine), twin, (grad,))
+        wants = wanted(ctx)
+        of_affine = any(ctx.needs_input_grad[N_ARGUMENTS:])
+        compute = native_backward if is_plain(grad) else _BACKWARD_OPERATOR
+        found = compute(grad, *edges, *affine, [*wants, of_affine])
+        center_scale_shift: tuple[Any, ...] = (None, None, None)
+        if of_affine:
+            *found, of_scale, of_shift = found
+            # The gradient of y, summed over the edges, with the other sign.
+            center_scale_shift = (-affine[1] * of_shift, of_scale, of_shift)
+        return (*in_place(found, wants, edges), *center_scale_shift)
+
+
+def twin(inputs: Sequence[Any]) -> Tensor:
+    """The op by the reference formulas, of its arguments."""
+    positional, keywords = for_reference(Edges(*inputs[:N_ARGUMENTS]))
+    center, scale, shift = inputs[N_ARGUMENTS:]
+    return reference.gated_message(*positional, **keywords, center=center, scale=scale, shift=shift)
+
+
+register_autograd("gated_message", _GatedMessage)
+refuse_gradient("gated_message_backward", "torch.ops.cgfast.gated_message")
+
+
+def gated_message(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE have them
+    """torch.ops.cgfast.gated_message, by the shortest way."""
+    if not is_plain(arguments[0]):
+        traced: Tensor = _OPERATOR(*arguments)
+        return traced
+    if torch.is_grad_enabled():
+        out: Tensor = _GatedMessage.apply(*arguments)
+        return out
+    return _forward(*arguments)

@@ -1,0 +1,96 @@
+"""What all operators share: their library, how they are registered, and how tensors become addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd import forward_ad
+
+from cgfast._native import core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+library = torch.library.Library("cgfast", "DEF")
+FLOATS = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def transforms_active() -> bool:
+    """Whether a transform that the operators have no formula for is at work: forward-mode derivatives, vmap, torch.func."""
+    if torch.compiler.is_compiling():
+        return False
+    # There are no public queries.
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()  # noqa: SLF001
+
+
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Whether autograd follows any of them, backward or forward."""
+    return transforms_active() or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+
+
+def register(name: str, schema: str, implementation: Callable[..., Any], fake: Callable[..., Any]) -> Any:  # noqa: ANN401 - an OpOverload
+    """Define cgfast::name, for the CPU, and return it."""
+    library.define(f"{name}{schema}")
+    library.impl(name, implementation, "CPU")
+    torch.library.register_fake(f"cgfast::{name}", fake, lib=library)
+    return getattr(torch.ops.cgfast, name).default
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a call may go straight to the implementation, past torch's dispatcher, which costs more than a small graph:
+    nothing traces, no mode looks on, and the tensor is no subclass.
+    """
+    return type(tensor) is torch.Tensor and not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() == 0  # noqa: SLF001
+
+
+def register_autograd(name: str, function: type[torch.autograd.Function]) -> None:
+    """Have cgfast::name differentiate by `function`, which takes the operator's arguments."""
+    operator = getattr(torch.ops.cgfast, name).default
+
+    def autograd(*args: object) -> object:
+        if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in args):
+            return function.apply(*args)
+        with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
+            return operator(*args)
+
+    library.impl(name, autograd, "Autograd")
+
+
+def refuse_gradient(name: str, instead: str) -> None:
+    """Have the operator raise where a gradient is wanted: one that silently gives none is worse."""
+    operator = getattr(torch.ops.cgfast, name).default
+
+    def refuse(*args: object) -> object:
+        if wants_gradient(*(a for a in args if isinstance(a, torch.Tensor))):
+            msg = f"torch.ops.cgfast.{name} has no gradient of its own: call {instead}, which has"
+            raise RuntimeError(msg)
+        with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
+            return operator(*args)
+
+    library.impl(name, refuse, "Autograd")
+
+
+def native(name: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - of the compiled module
+    """A function or class of the core for `dtype`."""
+    return getattr(core(), f"{name}_{FLOATS[dtype]}")
+
+
+def rows(tensor: Tensor) -> Tensor:
+    """The tensor itself if its rows are dense and go forward, else a copy that is."""
+    dense = tensor.stride(-1) == 1 or tensor.shape[-1] <= 1
+    return tensor if dense and tensor.stride(0) >= tensor.shape[-1] else tensor.contiguous()
+
+
+def dense(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The tensor without gaps, in `dtype`."""
+    if tensor is None or (tensor.dtype is dtype and tensor.is_contiguous()):
+        return tensor
+    return tensor.to(dtype).contiguous()
+
+
+def address(tensor: Tensor | None) -> int:
+    """Of the first element; 0 for None."""
+    return 0 if tensor is None else tensor.data_ptr()

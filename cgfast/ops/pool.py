@@ -1,0 +1,76 @@
+"""cgfast::pool; its gradient is a gather, which torch can differentiate again to any order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cgfast import reference
+from cgfast._native import core, thread_count
+from cgfast.checks import FLOATS, check_tensor
+from cgfast.ops.operators import address, is_plain, native, register, register_autograd, rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
+    check_tensor(x, "x", FLOATS, (None, None), x.device)
+    check_tensor(graph_ptr, "graph_ptr", torch.int64, (None,), x.device)
+    if len(graph_ptr) == 0:
+        msg = "graph_ptr must begin with 0, got an empty one"
+        raise ValueError(msg)
+    x, graph_ptr = rows(x), graph_ptr.contiguous()
+    (n_rows, n_features), n_graphs = x.shape, len(graph_ptr) - 1
+    out = torch.empty((n_graphs, n_features), dtype=x.dtype)
+    reduction = getattr(core().Reduction, reduce)
+    native("pool", x.dtype)(
+        address(x), x.stride(0), n_rows, n_features, address(graph_ptr), n_graphs, reduction, address(out), thread_count()
+    )
+    return out
+
+
+def _pool_fake(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
+    del reduce
+    return x.new_empty((graph_ptr.shape[0] - 1, x.shape[1]))
+
+
+_OPERATOR = register("pool", "(Tensor x, Tensor graph_ptr, str reduce) -> Tensor", _pool, _pool_fake)
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:  # noqa: ANN401 - torch's interface
+        if is_plain(x):
+            out = _pool(x, graph_ptr, reduce)
+        else:
+            with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
+                out = _OPERATOR(x, graph_ptr, reduce)
+        ctx.reduce, ctx.n_rows = reduce, x.shape[0]
+        ctx.save_for_backward(graph_ptr, *((x, out) if reduce in {"min", "max"} else ()))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
+        graph_ptr, *kept = ctx.saved_tensors
+        counts = graph_ptr[1:] - graph_ptr[:-1]
+        crystal = reference.rows_to_targets(graph_ptr, ctx.n_rows)
+        if ctx.reduce == "mean":
+            grad = grad / counts.clamp(min=1)[:, None].to(grad.dtype)
+        if not kept:
+            return grad.index_select(0, crystal), None, None
+        x, out = kept
+        # Atoms that tie for the extreme share its gradient.
+        chosen = (x == out.index_select(0, crystal)).to(grad.dtype)
+        sharing = torch.zeros_like(grad).index_add(0, crystal, chosen).clamp(min=1)
+        return chosen * (grad / sharing).index_select(0, crystal), None, None
+
+
+register_autograd("pool", _Pool)
+
+
+def pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
+    """torch.ops.cgfast.pool, by the shortest way."""
+    out: Tensor = (_Pool.apply if is_plain(x) and torch.is_grad_enabled() else _OPERATOR)(x, graph_ptr, reduce)
+    return out

@@ -1,0 +1,47 @@
+#include "message_edges.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../check.hpp"
+
+namespace cgfast {
+namespace {
+
+void check_range(const char* name, const int64_t* indices, int64_t n, int64_t limit) {
+    int64_t low = 0;
+    int64_t high = 0;
+    for (int64_t e = 0; e < n; ++e) {
+        low = std::min(low, indices[e]);
+        high = std::max(high, indices[e]);
+    }
+    CGFAST_CHECK(n == 0 || (low >= 0 && high < limit),
+                 name << " must lie in [0, " << limit << "), got values from " << low << " to " << high);
+}
+
+}  // namespace
+
+template <class T>
+void check(const MessageEdges<T>& edges) {
+    const int64_t* row_ptr = edges.row_ptr;
+    CGFAST_CHECK(row_ptr[0] == 0, "row_ptr must begin with 0, got " << row_ptr[0]);
+    for (int64_t i = 0; i < edges.n_rows; ++i) {
+        CGFAST_CHECK(row_ptr[i] <= row_ptr[i + 1],
+                     "row_ptr must not decrease, got " << row_ptr[i] << " before " << row_ptr[i + 1]);
+    }
+    CGFAST_CHECK(row_ptr[edges.n_rows] == edges.n_edges, "row_ptr must end with the number of edges ("
+                                                             << edges.n_edges << "), got " << row_ptr[edges.n_rows]);
+    check_range("source", edges.source, edges.n_edges, edges.n_sources);
+    if (edges.order != nullptr) check_range("order", edges.order, edges.n_edges, edges.n_edges);
+    if (edges.distances == nullptr) return;
+    const GaussianBasis& basis = edges.basis;
+    CGFAST_CHECK(std::isfinite(basis.start) && std::isfinite(basis.step) && std::isfinite(basis.width) &&
+                     basis.step > 0 && basis.width > 0,
+                 "basis needs a finite start and positive step and width, got start="
+                     << basis.start << ", step=" << basis.step << ", width=" << basis.width);
+}
+
+template void check<float>(const MessageEdges<float>& edges);
+template void check<double>(const MessageEdges<double>& edges);
+
+}  // namespace cgfast

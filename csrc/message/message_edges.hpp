@@ -1,0 +1,64 @@
+// What every op on messages reads: the edges of a graph in rows by target, and the three parts of their preactivation
+//
+//   y_e = p_i + q_source(e) + (edge term of e) @ weight          2F channels, [gate | core]
+//
+// The edge term is dense (edge_attr), a Gaussian basis of the distance (never stored), or none.
+#pragma once
+
+#include <cstdint>
+
+namespace cgfast {
+
+// exp(-((d - start - k * step) / width)^2) for k = 0 ... n - 1.
+struct GaussianBasis {
+    double start = 0;  // Å
+    double step = 0;   // Å
+    double width = 0;  // Å
+};
+
+// All matrices are row-major with unit stride along features; F features, K edge features, E edges.
+template <class T>
+struct MessageEdges {
+    const T* p;        // (n_rows, 2F): [gate | core] of the target, bias included
+    int64_t p_stride;  // elements from one row to the next
+    const T* q;        // (n_sources, 2F)
+    int64_t q_stride;
+    int64_t n_rows, n_sources, n_features, n_edges;
+    const int64_t* row_ptr;   // (n_rows + 1,)
+    const int64_t* source;    // (E,)
+    const int64_t* order;     // (E,) or null: edge e has row order[e] of edge_weight, edge_attr and distances
+    const T* edge_weight;     // (E,) or null: ones
+    const T* weight;          // (K, 2F) or null: no edge term
+    int64_t n_basis;          // K
+    const T* edge_attr;       // (E, K) or null
+    const double* distances;  // (E,) or null; Å
+    GaussianBasis basis;      // used with distances
+
+    int64_t id(int64_t e) const { return order == nullptr ? e : order[e]; }
+};
+
+// A change of y per channel, before the gate: (y - center) * scale + shift. All three (2F,), or all null.
+template <class T>
+struct Affine {
+    const T* center;
+    const T* scale;
+    const T* shift;
+};
+
+// Where the gradients of a scalar go; null: not wanted. Everything is overwritten.
+template <class T>
+struct EdgeGradients {
+    T* p;               // (n_rows, 2F)
+    T* q;               // (n_sources, 2F)
+    T* weight;          // (K, 2F)
+    T* edge_attr;       // (E, K), in the order of edge_attr itself
+    double* distances;  // (E,), likewise
+    T* edge_weight;     // (E,), likewise
+    int64_t q_first = 0;  // the source that the first row of q is for
+};
+
+// Throws std::invalid_argument for a row_ptr, source or order out of range and a basis that is none.
+template <class T>
+void check(const MessageEdges<T>& edges);
+
+}  // namespace cgfast
