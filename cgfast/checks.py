@@ -54,9 +54,6 @@ def check_message(
         raise ValueError(msg)
     n_rows, channels = p.shape
     check_tensor(q, "q", p.dtype, (None, channels), p.device)
-    check_tensor(source, "source", torch.int64, (None,), p.device)
-    check_tensor(row_ptr, "row_ptr", torch.int64, (n_rows + 1,), p.device)
-    n_edges = source.shape[0]
     if weight is None and (edge_attr is not None or distances is not None):
         msg = "weight must come with edge_attr or distances, got None"
         raise ValueError(msg)
@@ -65,14 +62,34 @@ def check_message(
             msg = f"weight needs exactly one of edge_attr and distances, got {'none' if edge_attr is None else 'both'}"
             raise ValueError(msg)
         check_tensor(weight, "weight", p.dtype, (None, channels), p.device)
-        if edge_attr is not None:
-            check_tensor(edge_attr, "edge_attr", p.dtype, (n_edges, weight.shape[0]), p.device)
+    n_basis = None if weight is None else weight.shape[0]
+    check_edges(source, row_ptr, edge_attr, distances, edge_weight, order, (n_rows, n_basis), p.dtype, p.device)
+
+
+def check_edges(
+    source: Tensor,
+    row_ptr: Tensor,
+    edge_attr: Tensor | None,
+    distances: Tensor | None,
+    edge_weight: Tensor | None,
+    order: Tensor | None,
+    shape: tuple[int, int | None],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    """Edges and what belongs to them: dtypes, shapes and devices. shape: how many targets and edge features there are."""
+    n_rows, n_basis = shape
+    check_tensor(source, "source", torch.int64, (None,), device)
+    check_tensor(row_ptr, "row_ptr", torch.int64, (n_rows + 1,), device)
+    n_edges = source.shape[0]
+    if edge_attr is not None:
+        check_tensor(edge_attr, "edge_attr", dtype, (n_edges, n_basis), device)
     if distances is not None:
-        check_tensor(distances, "distances", FLOATS, (n_edges,), p.device)
+        check_tensor(distances, "distances", FLOATS, (n_edges,), device)
     if edge_weight is not None:
-        check_tensor(edge_weight, "edge_weight", FLOATS, (n_edges,), p.device)
+        check_tensor(edge_weight, "edge_weight", FLOATS, (n_edges,), device)
     if order is not None:
-        check_tensor(order, "order", torch.int64, (n_edges,), p.device)
+        check_tensor(order, "order", torch.int64, (n_edges,), device)
 
 
 def check_affine(p: Tensor, center: Tensor | None, scale: Tensor | None, shift: Tensor | None) -> None:

@@ -59,7 +59,7 @@ def gated_message(
     """
     dtype = p.dtype
     if dtype in _HALF or torch.is_autocast_enabled(p.device.type):
-        p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))  # type: ignore[assignment]
+        p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))
         center, scale, shift = (_wide(t) for t in (center, scale, shift))
     edges = _edges(p, q, source, row_ptr, order, edge_attr, weight, distances, basis, edge_weight)
     if _use_kernel(p):
@@ -90,7 +90,7 @@ def edge_moments(
     do not sum to something positive) both are NaN.
     """
     if p.dtype in _HALF or torch.is_autocast_enabled(p.device.type):
-        p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))  # type: ignore[assignment]
+        p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))
     edges = _edges(p, q, source, row_ptr, order, edge_attr, weight, distances, basis, edge_weight)
     if _use_kernel(p):
         moments: tuple[Tensor, Tensor] = ops.edge_moments(*edges)
@@ -163,7 +163,7 @@ def pool(x: Tensor, graph_ptr: Tensor, reduce: str = "mean") -> Tensor:
     return reference.pool(wide, graph_ptr, reduce).to(x.dtype)
 
 
-def _edges(  # noqa: PLR0913 - what the message ops share
+def _edges(
     p: Tensor,
     q: Tensor,
     source: Tensor,

@@ -7,12 +7,14 @@
 #include "isa.hpp"
 #include "message/edge_moments.hpp"
 #include "message/gated_message.hpp"
+#include "message/node_products.hpp"
 #include "neighbors/neighbor_search.hpp"
 
 namespace py = pybind11;
 using cgfast::EdgeGradients;
 using cgfast::MessageEdges;
 using cgfast::NeighborSearch;
+using cgfast::SplitLinear;
 
 namespace {
 
@@ -43,7 +45,7 @@ MessageEdges<T> make_message_edges(uintptr_t p, int64_t p_stride, uintptr_t q, i
                                    int64_t n_sources, int64_t n_features, int64_t n_edges, uintptr_t row_ptr,
                                    uintptr_t source, uintptr_t order, uintptr_t edge_weight, uintptr_t weight,
                                    int64_t n_basis, uintptr_t edge_attr, uintptr_t distances, double start, double step,
-                                   double width) {
+                                   double width, int64_t weight_row, int64_t weight_column, uintptr_t core_weight) {
     return {pointer<const T>(p),
             p_stride,
             pointer<const T>(q),
@@ -60,14 +62,21 @@ MessageEdges<T> make_message_edges(uintptr_t p, int64_t p_stride, uintptr_t q, i
             n_basis,
             pointer<const T>(edge_attr),
             pointer<const double>(distances),
-            {start, step, width}};
+            {start, step, width},
+            {weight_row, weight_column, pointer<const T>(core_weight)}};
 }
 
 template <class T>
 EdgeGradients<T> make_edge_gradients(uintptr_t p, uintptr_t q, uintptr_t weight, uintptr_t edge_attr,
-                                     uintptr_t distances, uintptr_t edge_weight) {
-    return {pointer<T>(p),         pointer<T>(q),          pointer<T>(weight),
-            pointer<T>(edge_attr), pointer<double>(distances), pointer<T>(edge_weight)};
+                                     uintptr_t distances, uintptr_t edge_weight, int64_t weight_row,
+                                     int64_t weight_column, uintptr_t core_weight) {
+    return {pointer<T>(p),
+            pointer<T>(q),
+            pointer<T>(weight),
+            pointer<T>(edge_attr),
+            pointer<double>(distances),
+            pointer<T>(edge_weight),
+            {weight_row, weight_column, pointer<T>(core_weight)}};
 }
 
 template <class T>
@@ -98,11 +107,46 @@ void edge_moments_backward(const MessageEdges<T>& edges, uintptr_t mean, uintptr
                                      pointer<const T>(mean_grad), pointer<const T>(variance_grad), gradients, n_threads);
 }
 
+// Two pieces of a weight or its gradient: lin_f and lin_s, or all of it in the first.
+template <class T>
+cgfast::StackedRows<T> stacked(uintptr_t first, uintptr_t second, int64_t n_first, int64_t n, int64_t stride) {
+    return {pointer<T>(first), pointer<T>(second), n_first, n, stride};
+}
+
+template <class T>
+SplitLinear<T> make_split_linear(uintptr_t target, int64_t target_stride, int64_t n_targets, int64_t target_width,
+                                 uintptr_t source, int64_t source_stride, int64_t n_sources, int64_t source_width,
+                                 uintptr_t weight, uintptr_t second_weight, int64_t n_first, int64_t n_out,
+                                 int64_t weight_stride, uintptr_t bias, uintptr_t second_bias) {
+    return {{pointer<const T>(target), target_stride, n_targets, target_width},
+            {pointer<const T>(source), source_stride, n_sources, source_width},
+            stacked<const T>(weight, second_weight, n_first, n_out, weight_stride),
+            stacked<const T>(bias, second_bias, n_first, n_out, 1)};
+}
+
+template <class T>
+void split_linear(const SplitLinear<T>& layer, uintptr_t p, uintptr_t q, int n_threads) {
+    cgfast::split_linear<T>(layer, pointer<T>(p), pointer<T>(q), n_threads);
+}
+
+// The gradients of weights have the stride of the weights.
+template <class T>
+void split_linear_backward(const SplitLinear<T>& layer, uintptr_t p_grad, uintptr_t q_grad, uintptr_t target,
+                           uintptr_t source, uintptr_t weight, uintptr_t second_weight, uintptr_t bias,
+                           uintptr_t second_bias, int n_threads) {
+    const auto& rows = layer.weight;
+    cgfast::split_linear_backward<T>(
+        layer, pointer<const T>(p_grad), pointer<const T>(q_grad),
+        {pointer<T>(target), pointer<T>(source), stacked<T>(weight, second_weight, rows.n_first, rows.n, rows.stride),
+         stacked<T>(bias, second_bias, rows.n_first, rows.n, 1)},
+        n_threads);
+}
+
 template <class T>
 void pool(uintptr_t x, int64_t stride, int64_t n_rows, int64_t n_features, uintptr_t graph_ptr, int64_t n_graphs,
-          cgfast::Reduction reduction, uintptr_t out, int n_threads) {
+          const std::string& reduction, uintptr_t out, int n_threads) {
     cgfast::pool<T>(pointer<const T>(x), stride, n_rows, n_features, pointer<const int64_t>(graph_ptr), n_graphs,
-                    reduction, pointer<T>(out), n_threads);
+                    cgfast::reduction(reduction), pointer<T>(out), n_threads);
 }
 
 void sort_edges(uintptr_t source, uintptr_t target, int64_t n_edges, int64_t n_targets, uintptr_t sorted_source,
@@ -111,16 +155,20 @@ void sort_edges(uintptr_t source, uintptr_t target, int64_t n_edges, int64_t n_t
                        {pointer<int64_t>(sorted_source), pointer<int64_t>(row_ptr), pointer<int64_t>(order)});
 }
 
-// Every op of one dtype, under names that end in it.
+// Every op of one dtype (float32, float64), under names that end in it.
 template <class T>
 void define_message_ops(py::module_& m, const std::string& dtype) {
+    const std::string bits = sizeof(T) == 4 ? "Float32" : "Float64";
     const auto release = py::call_guard<py::gil_scoped_release>();
-    py::class_<MessageEdges<T>>(m, ("MessageEdges_" + dtype).c_str()).def(py::init(&make_message_edges<T>));
-    py::class_<EdgeGradients<T>>(m, ("EdgeGradients_" + dtype).c_str()).def(py::init(&make_edge_gradients<T>));
+    py::class_<MessageEdges<T>>(m, ("MessageEdges" + bits).c_str()).def(py::init(&make_message_edges<T>));
+    py::class_<EdgeGradients<T>>(m, ("EdgeGradients" + bits).c_str()).def(py::init(&make_edge_gradients<T>));
     m.def(("gated_message_" + dtype).c_str(), &gated_message<T>, release);
     m.def(("gated_message_backward_" + dtype).c_str(), &gated_message_backward<T>, release);
     m.def(("edge_moments_" + dtype).c_str(), &edge_moments<T>, release);
     m.def(("edge_moments_backward_" + dtype).c_str(), &edge_moments_backward<T>, release);
+    py::class_<SplitLinear<T>>(m, ("SplitLinear" + bits).c_str()).def(py::init(&make_split_linear<T>));
+    m.def(("split_linear_" + dtype).c_str(), &split_linear<T>, release);
+    m.def(("split_linear_backward_" + dtype).c_str(), &split_linear_backward<T>, release);
     m.def(("pool_" + dtype).c_str(), &pool<T>, release);
 }
 
@@ -140,11 +188,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def(py::init(&make_neighbor_search))
         .def_property_readonly("n_edges", &NeighborSearch::n_edges)
         .def("fill", &fill);
-    py::enum_<cgfast::Reduction>(m, "Reduction")
-        .value("sum", cgfast::Reduction::sum)
-        .value("mean", cgfast::Reduction::mean)
-        .value("min", cgfast::Reduction::min)
-        .value("max", cgfast::Reduction::max);
     m.def("sort_edges", &sort_edges, py::call_guard<py::gil_scoped_release>());
     define_message_ops<float>(m, "float32");
     define_message_ops<double>(m, "float64");

@@ -65,7 +65,8 @@ class CrystalGraphConv(nn.Module):
             msg = "give exactly one of edge_attr and basis, got " + ("none" if basis is None else "both")
             raise ValueError(msg)
         graph = graph.torch()
-        weight, bias = self.fc_full.weight, self.fc_full.bias
+        weight: Tensor = self.fc_full.weight
+        bias: Tensor = self.fc_full.bias
         from_batch = uses_batch_statistics(self.bn1)
         if not from_batch:
             scale, shift = running_affine(self.bn1)

@@ -18,12 +18,14 @@ from cgfast.ops.edges import (
     empty_gradients,
     for_reference,
     in_place,
-    native_edges,
+    matrix,
     native_gradients,
+    native_view,
     ready,
+    spread,
     wanted,
 )
-from cgfast.ops.operators import address, is_plain, native, refuse_gradient, register, register_autograd
+from cgfast.ops.operators import address, apply, is_plain, native, refuse_gradient, register, register_autograd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - as SCH
     edges = ready(given)
     dtype, channels = edges.p.dtype, edges.p.shape[1]
     mean, variance = torch.empty(channels, dtype=dtype), torch.empty(channels, dtype=dtype)
-    native("edge_moments", dtype)(native_edges(edges), address(mean), address(variance), thread_count())
+    native("edge_moments", dtype)(native_view(edges), address(mean), address(variance), thread_count())
     return mean, variance
 
 
@@ -57,9 +59,11 @@ def _checked_backward(*arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the
 
 def _backward(*arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema has them
     moments, edges, wants = arguments[:4], ready(Edges(*arguments[4:-1])), arguments[-1]
-    gradients, into = native_gradients(edges, wants, edges.p.dtype)
+    gradients = empty_gradients(edges, wants)
+    room = spread(gradients, wants)
+    into = native_gradients(room, matrix(room[3]), edges.p.dtype)
     dense = [tensor.contiguous() for tensor in moments]
-    native("edge_moments_backward", edges.p.dtype)(native_edges(edges), *map(address, dense), into, thread_count())
+    native("edge_moments_backward", edges.p.dtype)(native_view(edges), *map(address, dense), into, thread_count())
     return gradients
 
 
@@ -88,7 +92,7 @@ class _EdgeMoments(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, mean_grad: Tensor, variance_grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
         saved = ctx.saved_tensors
-        edges = Edges(*saved[:8], *ctx.numbers, saved[8])
+        edges = Edges(*(*saved[:8], *ctx.numbers, saved[8]))
         if torch.is_grad_enabled():  # this gradient will be differentiated itself
             return differentiable_gradients(ctx, edges, _twin, (mean_grad, variance_grad))
         wants = wanted(ctx)
@@ -111,6 +115,6 @@ def edge_moments(*arguments: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - as
         traced: tuple[Tensor, Tensor] = _OPERATOR(*arguments)
         return traced
     if torch.is_grad_enabled():
-        moments: tuple[Tensor, Tensor] = _EdgeMoments.apply(*arguments)
+        moments: tuple[Tensor, Tensor] = apply(_EdgeMoments, *arguments)
         return moments
     return _forward(*arguments)

@@ -8,7 +8,7 @@ import torch
 
 from cgfast.basis import GaussianBasis
 from cgfast.checks import check_message
-from cgfast.ops.operators import address, dense, native, rows
+from cgfast.ops.operators import address, dense, native_class, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ def ready(edges: Edges) -> Edges:
         row_ptr.contiguous(),
         None if order is None else order.contiguous(),
         dense(edge_attr, dtype),
-        dense(weight, dtype),
+        weight if weight is None or weight.dtype is dtype else weight.to(dtype),
         dense(distances, torch.float64),
         start,
         step,
@@ -69,30 +69,50 @@ def ready(edges: Edges) -> Edges:
     )
 
 
-def native_edges(edges: Edges) -> Any:  # noqa: ANN401 - of the compiled module
-    """The core's view of edges that are ready(); they must outlive it."""
-    p, q, weight = edges.p, edges.q, edges.weight
-    return native("MessageEdges", p.dtype)(
-        address(p),
+class Matrix(NamedTuple):
+    """Where the core finds a weight (K, 2F) or its gradient: addresses of its gate and its core, and its strides."""
+
+    gate: int = 0
+    row: int = 0
+    column: int = 1
+    core: int = 0  # 0: F columns after the gate
+
+
+def matrix(weight: Tensor | None) -> Matrix:
+    """A weight in one piece."""
+    return Matrix() if weight is None else Matrix(weight.data_ptr(), *weight.stride())
+
+
+def native_edges(edges: Edges, weight: Matrix, n_basis: int) -> Any:  # noqa: ANN401 - of the compiled module
+    """The core's view of edges that are ready() (their weight apart, with n_basis rows); they must outlive it."""
+    p, q, source, row_ptr, order, edge_attr, _, distances, start, step, width, edge_weight = edges
+    return native_class("MessageEdges", p.dtype)(
+        p.data_ptr(),
         p.stride(0),
-        address(q),
+        q.data_ptr(),
         q.stride(0),
         p.shape[0],
         q.shape[0],
         p.shape[1] // 2,
-        edges.source.shape[0],
-        address(edges.row_ptr),
-        address(edges.source),
-        address(edges.order),
-        address(edges.edge_weight),
-        address(weight),
-        0 if weight is None else weight.shape[0],
-        address(edges.edge_attr),
-        address(edges.distances),
-        edges.start,
-        edges.step,
-        edges.width,
+        source.shape[0],
+        row_ptr.data_ptr(),
+        source.data_ptr(),
+        address(order),
+        address(edge_weight),
+        weight.gate,
+        n_basis,
+        address(edge_attr),
+        address(distances),
+        start,
+        step,
+        width,
+        *weight[1:],
     )
+
+
+def native_view(edges: Edges) -> Any:  # noqa: ANN401 - of the compiled module
+    """The same with the weight that edges hold."""
+    return native_edges(edges, matrix(edges.weight), 0 if edges.weight is None else edges.weight.shape[0])
 
 
 def empty_gradients(edges: Edges, wants: Sequence[bool]) -> list[Tensor]:
@@ -101,14 +121,16 @@ def empty_gradients(edges: Edges, wants: Sequence[bool]) -> list[Tensor]:
     return [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs]
 
 
-def native_gradients(edges: Edges, wants: Sequence[bool], dtype: torch.dtype) -> tuple[list[Tensor], Any]:
-    """Room for the wanted gradients of edges that are ready(), and the core's view of it."""
-    found = empty_gradients(edges, wants)
-    tensors = iter(found)
-    p, q, edge_attr, weight, distances, edge_weight = (
-        address(next(tensors)) if want else 0 for want in wants[: len(DIFFERENTIABLE)]
-    )
-    return found, native("EdgeGradients", dtype)(p, q, weight, edge_attr, distances, edge_weight)
+def native_gradients(gradients: Sequence[Tensor | None], weight: Matrix, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    """The core's view of room for the gradients of DIFFERENTIABLE (that of the weight apart), None where not wanted."""
+    p, q, edge_attr, _, distances, edge_weight = map(address, gradients)
+    return native_class("EdgeGradients", dtype)(p, q, weight.gate, edge_attr, distances, edge_weight, *weight[1:])
+
+
+def spread(gradients: Sequence[Tensor], wants: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients at the places of DIFFERENTIABLE; None where not wanted."""
+    found = iter(gradients)
+    return [next(found) if want else None for want in wants[: len(DIFFERENTIABLE)]]
 
 
 def wanted(ctx: Any) -> list[bool]:  # noqa: ANN401 - autograd's context

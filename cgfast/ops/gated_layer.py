@@ -1,134 +1,138 @@
-"""Node products and gated message as one node of autograd: on small graphs the nodes of its parts cost more than their work."""
+"""Products of atoms and weights and the gated message as one node of autograd: on small graphs the nodes of its parts cost
+more than their work.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import linear
 
-from cgfast.ops.edges import Edges, check, differentiable_gradients, ready
-from cgfast.ops.gated_message import native_backward, native_forward, twin
-from cgfast.ops.operators import FLOATS, is_plain, transforms_active
+from cgfast._native import thread_count
+from cgfast.checks import check_edges
+from cgfast.ops.edges import Edges, Matrix, differentiable_gradients, native_edges, native_gradients, ready
+from cgfast.ops.gated_message import twin
+from cgfast.ops.operators import address, apply, native, rows
+from cgfast.ops.split_linear import native_split_linear, node_products, takes_products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-NO_AFFINE = (None, None, None)
+takes_layer = takes_products
 
 
-class Split(NamedTuple):
-    """A linear layer of [x_target, x_source, edge features], cut along its input: y = p_i + q_j + (features) @ weight."""
+class _Layer:
+    """The inputs of gated_layer(), as the core reads them."""
 
-    p: Tensor
-    q: Tensor
-    weight: Tensor
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        target, source, gate, core, self.gate_bias, self.core_bias, *self.edges = inputs
+        self.target = rows(target)
+        self.source = self.target if source is None else rows(source)
+        self.gate, self.core = gate.contiguous(), core.contiguous()
+        self.end = target.shape[1] + self.source.shape[1]
+        with_term = self.edges[3] is not None or self.edges[4] is not None
+        self.n_basis = gate.shape[1] - self.end if with_term else 0
 
+    def linear(self) -> Any:  # noqa: ANN401 - of the compiled module
+        return native_split_linear(self.target, self.source, self.gate, self.gate_bias, self.core, self.core_bias)
 
-def split_linear(target: Tensor, source: Tensor, weight: Tensor, bias: Tensor | None) -> Split:
-    """P (N, C), q (M, C) and weight (K, C) from target (N, F_t), source (M, F_s), weight (C, F_t + F_s + K) and bias (C,)."""
-    n_target, n_source = target.shape[1], source.shape[1]
-    q = linear(source, weight[:, n_target : n_target + n_source])
-    return Split(linear(target, weight[:, :n_target], bias), q, weight[:, n_target + n_source :].t())
+    def message(self, p: Tensor, q: Tensor) -> Edges:
+        source, row_ptr, order, edge_attr, *rest = self.edges
+        return ready(Edges(p, q, source, row_ptr, order, edge_attr, None, *rest))
 
+    def term(self, gate: Tensor, core: Tensor) -> Matrix:
+        """The columns of lin_f and lin_s, or of their gradients, that meet edge features."""
+        if self.n_basis == 0:
+            return Matrix()
+        skip = self.end * gate.element_size()
+        return Matrix(gate.data_ptr() + skip, 1, gate.stride(0), core.data_ptr() + skip)
 
-def _stack(gate: Tensor | None, core: Tensor | None) -> Tensor | None:
-    return None if gate is None or core is None else torch.cat((gate, core))
-
-
-def compose(inputs: Sequence[Any]) -> Edges:
-    """The edges of gated_message from target, source, lin_f.weight, lin_s.weight, lin_f.bias, lin_s.bias and what follows q
-    in Edges, without weight.
-    """
-    target, source, *linears = inputs[:6]
-    source_index, row_ptr, order, edge_attr, distances, *rest = inputs[6:]
-    weight, bias = torch.cat(tuple(linears[:2])), _stack(*linears[2:])
-    p, q, on_edges = split_linear(target, target if source is None else source, weight, bias)
-    with_term = edge_attr is not None or distances is not None
-    return Edges(p, q, source_index, row_ptr, order, edge_attr, on_edges if with_term else None, distances, *rest)
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The sums (N, F), and p and q on the way."""
+        source, row_ptr, order, edge_attr, distances, *_, edge_weight = self.edges
+        shape, dtype = (self.target.shape[0], self.n_basis), self.target.dtype
+        check_edges(source, row_ptr, edge_attr, distances, edge_weight, order, shape, dtype, self.target.device)
+        n_features = self.gate.shape[0]
+        p, q = node_products(self.linear(), self.target, self.source, 2 * n_features)
+        out = torch.empty((p.shape[0], n_features), dtype=dtype)
+        edges = self.message(p, q)  # a name: it must outlive the core's view of it
+        view = native_edges(edges, self.term(self.gate, self.core), self.n_basis)
+        native("gated_message", dtype)(view, 0, 0, 0, out.data_ptr(), thread_count())
+        return out, p, q
 
 
 class _GatedLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:  # noqa: ANN401 - torch's interface
-        edges = compose(inputs)
-        check(edges)
-        edges = ready(edges)
+        out, p, q = _Layer(inputs).forward()
         ctx.numbers = inputs[11:14]
-        ctx.save_for_backward(*inputs[:11], *inputs[14:], edges.p, edges.q, edges.weight)
-        return native_forward(*edges, *NO_AFFINE)
+        ctx.save_for_backward(*inputs[:11], inputs[14], p, q)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
-        *saved, p, q, weight = ctx.saved_tensors
-        inputs = [*saved[:11], *ctx.numbers, *saved[11:]]
+        *saved, p, q = ctx.saved_tensors
+        inputs = [*saved[:11], *ctx.numbers, saved[11]]
         if torch.is_grad_enabled():  # this gradient will be differentiated itself
             return differentiable_gradients(ctx, inputs, _layer_twin, (grad,))
-        needs = ctx.needs_input_grad
-        source_index, row_ptr, order, edge_attr, distances, *rest = inputs[6:]
-        edges = Edges(p, q, source_index, row_ptr, order, edge_attr, weight, distances, *rest)
-        wants = [True, True, needs[9], weight is not None, needs[10], needs[14]]
-        found = iter(native_backward(grad, *edges, *NO_AFFINE, [*wants, False]))
-        of_p, of_q, of_attr, of_weight, of_distances, of_edge_weight = (next(found) if want else None for want in wants)
+        layer, needs, dtype = _Layer(inputs), ctx.needs_input_grad, grad.dtype
+        edges, grad = layer.message(p, q), grad.contiguous()
+        of_p, of_q, of_gate, of_core = (torch.empty_like(t) for t in (p, q, layer.gate, layer.core))
+        optional = ((edges.edge_attr, needs[9]), (edges.distances, needs[10]), (edges.edge_weight, needs[14]))
+        of_attr, of_distances, of_weight = (_room(tensor) if need else None for tensor, need in optional)
+        room = (of_p, of_q, of_attr, None, of_distances, of_weight)
+        native("gated_message_backward", dtype)(
+            native_edges(edges, layer.term(layer.gate, layer.core), layer.n_basis),
+            *(0, 0, 0),
+            grad.data_ptr(),
+            native_gradients(room, layer.term(of_gate, of_core), dtype),
+            *(0, 0),
+            thread_count(),
+        )
+        of_target, of_source = (_room(tensor) if need else None for tensor, need in zip(saved[:2], needs, strict=False))
+        of_biases = (of_gate.new_empty(len(of_gate)), of_gate.new_empty(len(of_gate))) if needs[4] or needs[5] else (None, None)
+        same = of_target if saved[1] is None else of_source
+        weights = (of_gate, of_core) if any(needs[2:6]) else (None, None)
+        native("split_linear_backward", dtype)(
+            layer.linear(),
+            *map(address, (of_p, of_q, of_target, same, *weights, *of_biases)),
+            thread_count(),
+        )
         return (
-            *_through_products(inputs, needs, of_p, of_q, of_weight),
-            None,
-            None,
-            None,
-            of_attr,
-            of_distances if of_distances is None else of_distances.to(distances.dtype),
-            None,
-            None,
-            None,
-            of_edge_weight if of_edge_weight is None else of_edge_weight.to(rest[-1].dtype),
+            *(of_target, of_source, *weights, *of_biases),
+            *(None, None, None, of_attr, _like(of_distances, saved[10]), None, None, None, _like(of_weight, saved[11])),
         )
 
 
-def _through_products(
-    inputs: Sequence[Any],
-    needs: Sequence[bool],
-    of_p: Any,
-    of_q: Any,
-    of_weight: Any,  # noqa: ANN401
-) -> tuple[Any, ...]:
-    """Gradients of target, source, and the weights and biases of gate and core."""
-    target, given, *linears = inputs[:6]
-    source = target if given is None else given
-    n_features, cut, end = of_p.shape[1] // 2, target.shape[1], target.shape[1] + source.shape[1]
-    weight = torch.cat(tuple(linears[:2])) if needs[0] or needs[1] else None
-    of_target = of_source = None
-    if needs[0] and weight is not None:
-        of_target = of_p @ weight[:, :cut]
-        if given is None:
-            of_target = torch.addmm(of_target, of_q, weight[:, cut:end])
-    if needs[1] and weight is not None:
-        of_source = of_q @ weight[:, cut:end]
-    of_gate = of_core = of_gate_bias = of_core_bias = None
-    if needs[2] or needs[3]:
-        parts = (of_p.t() @ target, of_q.t() @ source)
-        of_gate, of_core = torch.cat(parts if of_weight is None else (*parts, of_weight.t()), 1).split(n_features)
-    if needs[4] or needs[5]:
-        of_gate_bias, of_core_bias = of_p.sum(0).split(n_features)
-    return of_target, of_source, of_gate, of_core, of_gate_bias, of_core_bias
+def _room(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else torch.empty(tensor.shape, dtype=tensor.dtype)
+
+
+def _like(gradient: Tensor | None, tensor: Tensor) -> Tensor | None:
+    return None if gradient is None else gradient.to(tensor.dtype)
 
 
 def _layer_twin(inputs: Sequence[Any]) -> Tensor:
-    return twin((*compose(inputs), *NO_AFFINE))
+    target, source, gate, core, gate_bias, core_bias, source_index, row_ptr, order, edge_attr, distances, *rest = inputs
+    source = target if source is None else source
+    cut, end = target.shape[1], target.shape[1] + source.shape[1]
+    weight = torch.cat((gate, core))
+    p = linear(target, weight[:, :cut], None if gate_bias is None else torch.cat((gate_bias, core_bias)))
+    q = linear(source, weight[:, cut:end])
+    term = None if edge_attr is None and distances is None else weight[:, end:].t()
+    return twin((p, q, source_index, row_ptr, order, edge_attr, term, distances, *rest, None, None, None))
 
 
-def takes_layer(x: Tensor) -> bool:
-    """Whether gated_layer() may be called with such an x."""
-    plain = is_plain(x) and x.device.type == "cpu" and x.dtype in FLOATS
-    return plain and not transforms_active() and not torch.is_autocast_enabled("cpu")
+def gated_layer(*inputs: Any) -> Tensor:  # noqa: ANN401 - below
+    """(N, F): the gated messages of [x_target, x_source, edge features] through lin_f and lin_s, summed.
 
-
-def gated_layer(*inputs: Any) -> Tensor:  # noqa: ANN401 - as compose() has them; source None: the same as target
-    """gated_message of compose(inputs), by the shortest way. Only if takes_layer(target) and takes_layer(source)."""
+    inputs: target (N, F_t), source (M, F_s) or None (the same), the weights of lin_f and lin_s (F, F_t + F_s + K), their
+    biases (F,) or None, then what Edges holds after q, without weight. Only if takes_layer(target) and takes_layer(source).
+    """
     if torch.is_grad_enabled():
-        out: Tensor = _GatedLayer.apply(*inputs)
+        out: Tensor = apply(_GatedLayer, *inputs)
         return out
-    edges = compose(inputs)
-    check(edges)
-    return native_forward(*ready(edges), *NO_AFFINE)
+    return _Layer(inputs).forward()[0]

@@ -18,12 +18,14 @@ from cgfast.ops.edges import (
     empty_gradients,
     for_reference,
     in_place,
-    native_edges,
+    matrix,
     native_gradients,
+    native_view,
     ready,
+    spread,
     wanted,
 )
-from cgfast.ops.operators import address, dense, is_plain, native, refuse_gradient, register, register_autograd
+from cgfast.ops.operators import address, apply, dense, is_plain, native, refuse_gradient, register, register_autograd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,16 +43,10 @@ def _forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE
     given = Edges(*arguments[:N_ARGUMENTS])
     check(given)
     check_affine(given.p, *arguments[N_ARGUMENTS:])
-    return native_forward(*ready(given), *arguments[N_ARGUMENTS:])
-
-
-def native_forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE have them
-    """The op itself, of edges that are checked and ready()."""
-    edges = Edges(*arguments[:N_ARGUMENTS])
-    dtype = edges.p.dtype
-    affine = _affine(arguments, dtype)
-    out = torch.empty((edges.p.shape[0], edges.p.shape[1] // 2), dtype=dtype)
-    native("gated_message", dtype)(native_edges(edges), *map(address, affine), address(out), thread_count())
+    edges = ready(given)
+    affine = _affine(arguments, edges.p.dtype)
+    out = torch.empty((edges.p.shape[0], edges.p.shape[1] // 2), dtype=edges.p.dtype)
+    native("gated_message", out.dtype)(native_view(edges), *map(address, affine), out.data_ptr(), thread_count())
     return out
 
 
@@ -63,18 +59,22 @@ def _checked_backward(grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: A
     check(given)
     check_affine(given.p, *arguments[N_ARGUMENTS:-1])
     check_tensor(grad, "grad", given.p.dtype, (given.p.shape[0], given.p.shape[1] // 2), given.p.device)
-    return native_backward(grad, *arguments)
+    return _backward(grad, *arguments)
 
 
-def native_backward(grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema has them
-    """The op's gradients, of arguments that are checked."""
+def _backward(grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema has them
     edges, wants = ready(Edges(*arguments[:N_ARGUMENTS])), arguments[-1]
-    dtype = edges.p.dtype
-    affine, grad = _affine(arguments, dtype), grad.contiguous()
-    gradients, into = native_gradients(edges, wants, dtype)
+    affine = _affine(arguments, edges.p.dtype)
+    gradients, grad = empty_gradients(edges, wants), grad.contiguous()
+    room = spread(gradients, wants)
     sums = [torch.empty_like(tensor) for tensor in affine[1:] if tensor is not None]
-    native("gated_message_backward", dtype)(
-        native_edges(edges), *map(address, affine), address(grad), into, *map(address, sums or [None, None]), thread_count()
+    native("gated_message_backward", edges.p.dtype)(
+        native_view(edges),
+        *map(address, affine),
+        grad.data_ptr(),
+        native_gradients(room, matrix(room[3]), edges.p.dtype),
+        *(map(address, sums) if sums else (0, 0)),
+        thread_count(),
     )
     return gradients + (sums if wants[-1] else [])
 
@@ -108,12 +108,12 @@ class _GatedMessage(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
         saved = ctx.saved_tensors
-        edges, affine = Edges(*saved[:8], *ctx.numbers, saved[8]), saved[9:]
+        edges, affine = Edges(*(*saved[:8], *ctx.numbers, saved[8])), saved[9:]
         if torch.is_grad_enabled():  # this gradient will be differentiated itself
             return differentiable_gradients(ctx, (*edges, *affine), twin, (grad,))
         wants = wanted(ctx)
         of_affine = any(ctx.needs_input_grad[N_ARGUMENTS:])
-        compute = native_backward if is_plain(grad) else _BACKWARD_OPERATOR
+        compute = _backward if is_plain(grad) else _BACKWARD_OPERATOR
         found = compute(grad, *edges, *affine, [*wants, of_affine])
         center_scale_shift: tuple[Any, ...] = (None, None, None)
         if of_affine:
@@ -140,6 +140,6 @@ def gated_message(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _A
         traced: Tensor = _OPERATOR(*arguments)
         return traced
     if torch.is_grad_enabled():
-        out: Tensor = _GatedMessage.apply(*arguments)
+        out: Tensor = apply(_GatedMessage, *arguments)
         return out
     return _forward(*arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,11 +53,16 @@ def register_autograd(name: str, function: type[torch.autograd.Function]) -> Non
 
     def autograd(*args: object) -> object:
         if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in args):
-            return function.apply(*args)
+            return apply(function, *args)
         with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
             return operator(*args)
 
     library.impl(name, autograd, "Autograd")
+
+
+def apply(function: type[torch.autograd.Function], *args: object) -> Any:  # noqa: ANN401 - what the function gives
+    """function.apply(*args), which torch leaves untyped."""
+    return function.apply(*args)
 
 
 def refuse_gradient(name: str, instead: str) -> None:
@@ -73,9 +79,16 @@ def refuse_gradient(name: str, instead: str) -> None:
     library.impl(name, refuse, "Autograd")
 
 
+@functools.cache
 def native(name: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - of the compiled module
-    """A function or class of the core for `dtype`."""
+    """A function of the core for `dtype`."""
     return getattr(core(), f"{name}_{FLOATS[dtype]}")
+
+
+@functools.cache
+def native_class(name: str, dtype: torch.dtype) -> Any:  # noqa: ANN401 - of the compiled module
+    """A class of the core for `dtype`."""
+    return getattr(core(), name + FLOATS[dtype].capitalize())
 
 
 def rows(tensor: Tensor) -> Tensor:

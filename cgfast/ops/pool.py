@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from cgfast import reference
-from cgfast._native import core, thread_count
+from cgfast._native import thread_count
 from cgfast.checks import FLOATS, check_tensor
-from cgfast.ops.operators import address, is_plain, native, register, register_autograd, rows
+from cgfast.ops.operators import address, apply, is_plain, native, register, register_autograd, rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +25,8 @@ def _pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
     x, graph_ptr = rows(x), graph_ptr.contiguous()
     (n_rows, n_features), n_graphs = x.shape, len(graph_ptr) - 1
     out = torch.empty((n_graphs, n_features), dtype=x.dtype)
-    reduction = getattr(core().Reduction, reduce)
     native("pool", x.dtype)(
-        address(x), x.stride(0), n_rows, n_features, address(graph_ptr), n_graphs, reduction, address(out), thread_count()
+        address(x), x.stride(0), n_rows, n_features, address(graph_ptr), n_graphs, reduce, address(out), thread_count()
     )
     return out
 
@@ -72,5 +72,6 @@ register_autograd("pool", _Pool)
 
 def pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
     """torch.ops.cgfast.pool, by the shortest way."""
-    out: Tensor = (_Pool.apply if is_plain(x) and torch.is_grad_enabled() else _OPERATOR)(x, graph_ptr, reduce)
+    function = partial(apply, _Pool) if is_plain(x) and torch.is_grad_enabled() else _OPERATOR
+    out: Tensor = function(x, graph_ptr, reduce)
     return out

@@ -57,6 +57,14 @@ void reduce(const Rows<T>& rows, Reduction reduction, T* partial, T* out) {
 
 }  // namespace
 
+Reduction reduction(const std::string& name) {
+    if (name == "sum") return Reduction::sum;
+    if (name == "mean") return Reduction::mean;
+    if (name == "min") return Reduction::min;
+    CGFAST_CHECK(name == "max", "reduce must be one of mean, sum, min, max, got '" << name << "'");
+    return Reduction::max;
+}
+
 template <class T>
 void pool(const T* x, int64_t stride, int64_t n_rows, int64_t n_features, const int64_t* graph_ptr, int64_t n_graphs,
           Reduction reduction, T* out, int n_threads) {

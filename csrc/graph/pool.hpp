@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace cgfast {
 
 enum class Reduction { sum, mean, min, max };
+
+// Throws std::invalid_argument for an unknown name.
+Reduction reduction(const std::string& name);
 
 // out (n_graphs, F): the reduction of the rows graph_ptr[b] ... graph_ptr[b + 1] - 1 of x, 0 for a graph without rows.
 // x: (N, F), `stride` elements from one row to the next. A NaN among the values comes out as one. Throws

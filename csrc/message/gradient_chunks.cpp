@@ -169,7 +169,7 @@ void GradientChunks<T>::finish(int n_threads) {
         for (int64_t c = 0; c < size(); ++c) {
             for (int64_t i = 0; i < n_weight_; ++i) total[i] += weight_[c * n_weight_ + i];
         }
-        tiling_.unpack(total.data(), wanted_.weight);
+        tiling_.unpack(total.data(), wanted_.weight_layout, wanted_.weight);
     }
     p_.finish();
     q_.finish();

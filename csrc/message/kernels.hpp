@@ -42,6 +42,18 @@ struct MomentsGradient {
     const T* slope;
 };
 
+// c (n_rows, tile) += a (n_rows, depth) b (depth, tile); b and c have unit stride along a row.
+template <class T>
+struct PanelProduct {
+    const T* a;
+    int64_t a_row, a_column;
+    const T* b;
+    int64_t b_row;
+    T* c;
+    int64_t c_row;
+    int64_t n_rows, depth;
+};
+
 // Rows [first, last). Matrices have whole tiles and no gaps between rows; `scratch` holds message_scratch() elements.
 // Kernels with `gradients` add to .q and to .weight (packed), and overwrite the rest.
 template <class T>
@@ -57,6 +69,7 @@ struct MessageKernels {
                          int64_t last);
     void (*edge_moments_backward)(const TiledEdges<T>& edges, const MomentsGradient<T>& grad,
                                   const EdgeGradients<T>& gradients, T* scratch, int64_t first, int64_t last);
+    void (*add_product)(const PanelProduct<T>& product);
 };
 
 template <class T>

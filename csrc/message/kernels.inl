@@ -24,6 +24,7 @@ namespace CGFAST_ISA {
 //
 #include "edge_moments.inl"
 #include "gated_message.inl"
+#include "node_products.inl"
 //
 #include "edge_gradients.inl"
 //
@@ -32,7 +33,8 @@ namespace CGFAST_ISA {
 
 template <class T>
 MessageKernels<T> kernels() {
-    return {tile_size<T>, gated_message<T>, gated_message_backward<T>, edge_moments<T>, edge_moments_backward<T>};
+    return {tile_size<T>,    gated_message<T>,         gated_message_backward<T>,
+            edge_moments<T>, edge_moments_backward<T>, add_product<T>};
 }
 
 template MessageKernels<float> kernels<float>();

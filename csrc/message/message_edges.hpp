@@ -9,6 +9,21 @@
 
 namespace cgfast {
 
+// Where element (k, c) of a (K, 2F) matrix of [gate | core] is: k * row + c * column from its beginning, or, for the core's
+// columns, k * row + (c - F) * column from `core`, if the two are apart. The default is a matrix without gaps.
+template <class T>
+struct WeightLayout {
+    int64_t row = 0;  // 0: 2F
+    int64_t column = 1;
+    T* core = nullptr;
+
+    T* at(T* weight, int64_t k, int64_t c, int64_t n_features) const {
+        const int64_t begin = k * (row == 0 ? 2 * n_features : row);
+        if (core == nullptr || c < n_features) return weight + begin + c * column;
+        return core + begin + (c - n_features) * column;
+    }
+};
+
 // exp(-((d - start - k * step) / width)^2) for k = 0 ... n - 1.
 struct GaussianBasis {
     double start = 0;  // Å
@@ -16,7 +31,7 @@ struct GaussianBasis {
     double width = 0;  // Å
 };
 
-// All matrices are row-major with unit stride along features; F features, K edge features, E edges.
+// Matrices are row-major with unit stride along features (weight: as its layout says); F features, K edge features, E edges.
 template <class T>
 struct MessageEdges {
     const T* p;        // (n_rows, 2F): [gate | core] of the target, bias included
@@ -33,6 +48,7 @@ struct MessageEdges {
     const T* edge_attr;       // (E, K) or null
     const double* distances;  // (E,) or null; Å
     GaussianBasis basis;      // used with distances
+    WeightLayout<const T> weight_layout = {};
 
     int64_t id(int64_t e) const { return order == nullptr ? e : order[e]; }
 };
@@ -54,6 +70,7 @@ struct EdgeGradients {
     T* edge_attr;       // (E, K), in the order of edge_attr itself
     double* distances;  // (E,), likewise
     T* edge_weight;     // (E,), likewise
+    WeightLayout<T> weight_layout = {};
     int64_t q_first = 0;  // the source that the first row of q is for
 };
 

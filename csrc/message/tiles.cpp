@@ -12,8 +12,8 @@ constexpr int64_t basis_round = 16;  // the widest vector
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 template <class T>
-bool all_finite(const T* values, int64_t n) {
-    return std::all_of(values, values + n, [](T value) { return std::isfinite(value); });
+bool all_finite(const std::vector<T>& values) {
+    return std::all_of(values.begin(), values.end(), [](T value) { return std::isfinite(value); });
 }
 
 }  // namespace
@@ -30,8 +30,8 @@ Tiling<T>::Tiling(const MessageEdges<T>& given, int64_t tile, bool transposed)
     const double eps = std::numeric_limits<T>::epsilon();
     if (given.distances != nullptr) edges_.reach = given.basis.width / given.basis.step * std::sqrt(-std::log(eps / 8.0));
     if (given.weight == nullptr) return;
-    edges_.skip_zeros = given.edge_attr != nullptr && all_finite(given.weight, given.n_basis * 2 * n_given_);
     pack(given.weight);
+    edges_.skip_zeros = given.edge_attr != nullptr && all_finite(packed_);
     if (transposed) transpose(given.weight);
 }
 
@@ -51,14 +51,16 @@ const T* Tiling<T>::pad(const T* matrix, int64_t n, int64_t stride, int64_t part
 
 template <class T>
 void Tiling<T>::pack(const T* weight) {
+    const WeightLayout<const T>& layout = edges_.weight_layout;
     packed_.assign(edges_.n_basis * channels(), T(0));
     T* to = packed_.data();
     for (int64_t f = 0; f < n_given_; f += tile_) {
         const int64_t n = std::min(tile_, n_given_ - f);
         for (int64_t k = 0; k < edges_.n_basis; ++k, to += 2 * tile_) {
-            const T* row = weight + k * 2 * n_given_;
-            std::copy_n(row + f, n, to);
-            std::copy_n(row + n_given_ + f, n, to + tile_);
+            for (int64_t c = 0; c < n; ++c) {
+                to[c] = *layout.at(weight, k, f + c, n_given_);
+                to[tile_ + c] = *layout.at(weight, k, n_given_ + f + c, n_given_);
+            }
         }
     }
     edges_.weight = packed_.data();
@@ -72,8 +74,9 @@ void Tiling<T>::transpose(const T* weight) {
         for (int64_t part = 0; part < 2; ++part) {
             for (int64_t c = 0; c < tile_; ++c, to += edges_.basis_stride) {
                 if (f + c >= n_given_) continue;
-                const T* column = weight + part * n_given_ + f + c;
-                for (int64_t k = 0; k < edges_.n_basis; ++k) to[k] = column[k * 2 * n_given_];
+                for (int64_t k = 0; k < edges_.n_basis; ++k) {
+                    to[k] = *edges_.weight_layout.at(weight, k, part * n_given_ + f + c, n_given_);
+                }
             }
         }
     }
@@ -81,13 +84,14 @@ void Tiling<T>::transpose(const T* weight) {
 }
 
 template <class T>
-void Tiling<T>::unpack(const T* tiles, T* matrix) const {
+void Tiling<T>::unpack(const T* tiles, const WeightLayout<T>& layout, T* matrix) const {
     for (int64_t f = 0; f < n_given_; f += tile_) {
         const int64_t n = std::min(tile_, n_given_ - f);
         for (int64_t k = 0; k < edges_.n_basis; ++k, tiles += 2 * tile_) {
-            T* row = matrix + k * 2 * n_given_;
-            std::copy_n(tiles, n, row + f);
-            std::copy_n(tiles + tile_, n, row + n_given_ + f);
+            for (int64_t c = 0; c < n; ++c) {
+                *layout.at(matrix, k, f + c, n_given_) = tiles[c];
+                *layout.at(matrix, k, n_given_ + f + c, n_given_) = tiles[tile_ + c];
+            }
         }
     }
 }

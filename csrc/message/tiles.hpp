@@ -23,7 +23,7 @@ public:
     const T* pad(const T* matrix, int64_t n, int64_t stride, int64_t parts);
 
     // The (K, 2F) matrix out of tiles like those of `weight`.
-    void unpack(const T* tiles, T* matrix) const;
+    void unpack(const T* tiles, const WeightLayout<T>& layout, T* matrix) const;
 
 private:
     void pack(const T* weight);

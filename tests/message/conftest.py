@@ -3,4 +3,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 sys.path.insert(0, str(Path(__file__).parent))  # samples.py
+
+
+@pytest.fixture
+def poisoned_memory():
+    """torch.empty() makes NaN: what a kernel forgets to write is seen."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

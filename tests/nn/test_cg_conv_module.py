@@ -129,7 +129,8 @@ def test_compile(aggr, form):
     for layers in ((compiled, conv), (call, twin)):
         layers[0](layers[1], edges, x, edge_attr).square().sum().backward()
     for (name, parameter), other in zip(conv.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(parameter.grad, other.grad, msg=lambda text, n=name: f"{n}: {text}")
+        # Products of atoms and weights are torch's where it traces, and ours where it does not.
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-4, msg=lambda text, n=name: f"{n}: {text}")
     if form == "edges":  # another graph, another number of atoms: the same compiled code
         x = torch.cat([x, x])
         edges, edge_attr = torch.cat([EDGES, EDGES + 5, EDGES[:, :1]], 1), torch.cat([edge_attr, edge_attr, edge_attr[:1]])
