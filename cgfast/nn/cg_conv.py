@@ -103,7 +103,8 @@ class CGConv(nn.Module):
         Differentiable in x, all parameters, edge_attr, distances and edge_weight, to second order. Raises ValueError,
         naming the argument, for shapes, dtypes and indices that do not fit and for edge features that are missing, given
         twice or not expected (dim = 0); TypeError for what is no edge_index here, such as torch_sparse's SparseTensor.
-        Same bits on every run with the same number of torch threads.
+        Same bits on every run and for every thread count, for float32 and float64 on the CPU (products of atoms and weights
+        are torch's under torch.compile and autocast and on other devices).
         """
         source, target = self._pair(x)
         graph = None

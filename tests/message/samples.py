@@ -167,7 +167,12 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         finite = want[want.isfinite()]
         size = float(finite.abs().max()) if finite.numel() else 0.0
         torch.testing.assert_close(
-            found[name].to(want.dtype), want, rtol=relative, atol=relative * size, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
+            found[name].to(want.dtype),
+            want,
+            rtol=relative,
+            atol=relative * size,
+            equal_nan=True,
+            msg=lambda m, n=name: f"{n}: {m}",
         )
 
 

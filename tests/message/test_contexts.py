@@ -96,7 +96,9 @@ def test_negated_views(term):
         negated = torch.complex(torch.zeros_like(problem[name]), -problem[name]).conj().imag
         assert negated.is_neg()
         torch.testing.assert_close(negated, problem[name])
-        torch.testing.assert_close(KERNEL.gated_message(**{**problem, name: negated}), expected["out"], msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            KERNEL.gated_message(**{**problem, name: negated}), expected["out"], msg=lambda m, n=name: f"{n}: {m}"
+        )
         if name in moments:
             negated = torch._neg_view(-moments[name])
             for ours, theirs in zip(KERNEL.edge_moments(**{**moments, name: negated}), expected_moments, strict=True):

@@ -96,7 +96,9 @@ def one_long_row():
     return [3, 0, 20_000, 5, 1], rng.integers(0, 700, 20_009), 700
 
 
-GRAPHS = {f.__name__: f for f in (batch_of_crystals, one_huge_crystal, banded, mixed, shuffled_sources, interleaved, one_long_row)}
+GRAPHS = {
+    f.__name__: f for f in (batch_of_crystals, one_huge_crystal, banded, mixed, shuffled_sources, interleaved, one_long_row)
+}
 
 
 def chunked_problem(graph, term, dtype, make=message_problem):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -117,7 +119,7 @@ def test_weights_are_repeated_edges(term):
         if name in problem:
             repeated[name] = problem[name].repeat_interleave(counts, dim=0)
     row_ptr = problem["row_ptr"].tolist()
-    repeated["row_ptr"] = pointers(counts[a:b].sum() for a, b in zip(row_ptr[:-1], row_ptr[1:], strict=True))
+    repeated["row_ptr"] = pointers(counts[a:b].sum() for a, b in itertools.pairwise(row_ptr))
     weighted = {**problem, "edge_weight": counts.double()}
     one = moments_and_gradients(KERNEL, with_leaves(weighted, ["p", "q", "weight"]))
     two = moments_and_gradients(KERNEL, with_leaves(repeated, ["p", "q", "weight"]))

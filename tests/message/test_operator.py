@@ -190,7 +190,9 @@ INDICES = {
     "order must be a torch.int64 tensor of shape (720,) on cpu, got torch.int64 of shape (7,)": lambda: change(
         order=torch.zeros(7, dtype=torch.int64)
     ),
-    "order must lie in [0, 720), got values from 0 to 720": lambda: change(order=torch.arange(720) + (torch.arange(720) == 719)),
+    "order must lie in [0, 720), got values from 0 to 720": lambda: change(
+        order=torch.arange(720) + (torch.arange(720) == 719)
+    ),
     "order must lie in [0, 720), got values from -5": lambda: change(order=torch.arange(720) - 5),
 }
 FLOAT_INPUT = {

@@ -203,7 +203,7 @@ def test_refuses_other_input():
         pool(torch.zeros(2, 2), torch.tensor([0, 2]), "median")
     with pytest.raises(ValueError, match=r"x must have shape \(N, F\), got \(2,\)"):
         pool(torch.zeros(2), torch.tensor([0, 2]))
-    with pytest.raises(ValueError, match="x must be a torch.float32 or torch.float64"):
+    with pytest.raises(ValueError, match=r"x must be a torch\.float32 or torch\.float64"):
         pool(torch.zeros(2, 2, dtype=torch.int64), torch.tensor([0, 2]))
     with pytest.raises(ValueError, match="reduce must be one of"):
         Pool("median")
