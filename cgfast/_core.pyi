@@ -89,7 +89,7 @@ class SplitLinearFloat32:
     ) -> None: ...
 
 def gated_message_float32(
-    edges: MessageEdgesFloat32, center: int, scale: int, shift: int, out: int, n_threads: int
+    edges: MessageEdgesFloat32, center: int, scale: int, shift: int, start: int, out: int, n_threads: int
 ) -> None: ...
 def gated_message_backward_float32(
     edges: MessageEdgesFloat32,
@@ -123,6 +123,7 @@ def split_linear_backward_float32(
     second_weight: int,
     bias: int,
     second_bias: int,
+    start: int,
     n_threads: int,
 ) -> None: ...
 def pool_float32(
@@ -191,7 +192,7 @@ class SplitLinearFloat64:
     ) -> None: ...
 
 def gated_message_float64(
-    edges: MessageEdgesFloat64, center: int, scale: int, shift: int, out: int, n_threads: int
+    edges: MessageEdgesFloat64, center: int, scale: int, shift: int, start: int, out: int, n_threads: int
 ) -> None: ...
 def gated_message_backward_float64(
     edges: MessageEdgesFloat64,
@@ -225,6 +226,7 @@ def split_linear_backward_float64(
     second_weight: int,
     bias: int,
     second_bias: int,
+    start: int,
     n_threads: int,
 ) -> None: ...
 def pool_float64(

@@ -80,10 +80,10 @@ EdgeGradients<T> make_edge_gradients(uintptr_t p, uintptr_t q, uintptr_t weight,
 }
 
 template <class T>
-void gated_message(const MessageEdges<T>& edges, uintptr_t center, uintptr_t scale, uintptr_t shift, uintptr_t out,
-                   int n_threads) {
+void gated_message(const MessageEdges<T>& edges, uintptr_t center, uintptr_t scale, uintptr_t shift, uintptr_t start,
+                   uintptr_t out, int n_threads) {
     const cgfast::Affine<T> affine = {pointer<const T>(center), pointer<const T>(scale), pointer<const T>(shift)};
-    cgfast::gated_message<T>(edges, affine, pointer<T>(out), n_threads);
+    cgfast::gated_message<T>(edges, affine, pointer<T>(out), n_threads, pointer<const T>(start));
 }
 
 template <class T>
@@ -133,12 +133,12 @@ void split_linear(const SplitLinear<T>& layer, uintptr_t p, uintptr_t q, int n_t
 template <class T>
 void split_linear_backward(const SplitLinear<T>& layer, uintptr_t p_grad, uintptr_t q_grad, uintptr_t target,
                            uintptr_t source, uintptr_t weight, uintptr_t second_weight, uintptr_t bias,
-                           uintptr_t second_bias, int n_threads) {
+                           uintptr_t second_bias, uintptr_t start, int n_threads) {
     const auto& rows = layer.weight;
     cgfast::split_linear_backward<T>(
         layer, pointer<const T>(p_grad), pointer<const T>(q_grad),
         {pointer<T>(target), pointer<T>(source), stacked<T>(weight, second_weight, rows.n_first, rows.n, rows.stride),
-         stacked<T>(bias, second_bias, rows.n_first, rows.n, 1)},
+         stacked<T>(bias, second_bias, rows.n_first, rows.n, 1), pointer<const T>(start)},
         n_threads);
 }
 

@@ -116,8 +116,18 @@ class CGConv(nn.Module):
         term = self._edge_term(graph, edge_attr, distances, basis, target.dtype)
         if edge_weight is None:
             edge_weight = None if graph is None or self.aggr == "max" else graph.edge_weight
+        self._check_dtypes(target, source)
+        if self.aggr in {"add", "sum"} and self.bn is None:
+            return self._summed(target, source, rows, term, edge_weight, residual=True)
         out = self._aggregate(target, source, rows, term, edge_weight)
         return (out if self.bn is None else self.bn(out)) + target
+
+    def _check_dtypes(self, *parts: Tensor) -> None:
+        dtype = self.lin_f.weight.dtype
+        for part in parts:
+            if part.dtype != dtype and not torch.is_autocast_enabled(part.device.type):
+                msg = f"x must be {dtype} like the layer's parameters, got {part.dtype}"
+                raise ValueError(msg)
 
     def _pair(self, x: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Features of sources and targets: PyG's x_j and x_i are those of x[0] and x[1] whatever the flow."""
@@ -177,11 +187,6 @@ class CGConv(nn.Module):
         self, target: Tensor, source: Tensor, rows: EdgeRows, term: dict[str, Any], edge_weight: Tensor | None
     ) -> Tensor:
         """(N, F): messages summed, averaged or maximised over the edges of each target."""
-        dtype = self.lin_f.weight.dtype
-        for part in (source, target):
-            if part.dtype != dtype and not torch.is_autocast_enabled(part.device.type):
-                msg = f"x must be {dtype} like the layer's parameters, got {part.dtype}"
-                raise ValueError(msg)
         if self.aggr == "max":
             if edge_weight is not None:
                 msg = "edge_weight must be None with aggr='max', got a tensor"
@@ -191,8 +196,16 @@ class CGConv(nn.Module):
         return out / row_weights(rows, edge_weight)[:, None].to(out.dtype) if self.aggr == "mean" else out
 
     def _summed(
-        self, target: Tensor, source: Tensor, rows: EdgeRows, term: dict[str, Any], edge_weight: Tensor | None
+        self,
+        target: Tensor,
+        source: Tensor,
+        rows: EdgeRows,
+        term: dict[str, Any],
+        edge_weight: Tensor | None,
+        *,
+        residual: bool = False,
     ) -> Tensor:
+        """(N, F): messages summed over the edges of each target, plus the target if it is to be added."""
         gate, core = self.lin_f, self.lin_s
         if ops.takes_layer(target) and ops.takes_layer(source):
             basis = term.get("basis")
@@ -203,11 +216,13 @@ class CGConv(nn.Module):
                 *(rows.source, rows.row_ptr, rows.order, term.get("edge_attr"), term.get("distances")),
                 *((0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)),
                 edge_weight,
+                residual,
             )
         p, q, weight = self.split(target, source)
         if term:
             term["weight"] = weight
-        return functional.gated_message(p, q, rows.source, rows.row_ptr, **term, edge_weight=edge_weight, order=rows.order)
+        out = functional.gated_message(p, q, rows.source, rows.row_ptr, **term, edge_weight=edge_weight, order=rows.order)
+        return out + target if residual else out
 
     def split(self, target: Tensor, source: Tensor) -> ops.Split:
         """What the layer's weights make of atoms, and what is left for edges."""

@@ -28,13 +28,16 @@ class _Layer:
     """The inputs of gated_layer(), as the core reads them."""
 
     def __init__(self, inputs: Sequence[Any]) -> None:
-        target, source, gate, core, self.gate_bias, self.core_bias, *self.edges = inputs
+        target, source, gate, core, self.gate_bias, self.core_bias, *self.edges, self.residual = inputs
         self.target = rows(target)
         self.source = self.target if source is None else rows(source)
         self.gate, self.core = gate.contiguous(), core.contiguous()
         self.end = target.shape[1] + self.source.shape[1]
         with_term = self.edges[3] is not None or self.edges[4] is not None
         self.n_basis = gate.shape[1] - self.end if with_term else 0
+
+    def dense_target(self) -> Tensor:
+        return self.target.contiguous()
 
     def linear(self) -> Any:  # noqa: ANN401 - of the compiled module
         return native_split_linear(self.target, self.source, self.gate, self.gate_bias, self.core, self.core_bias)
@@ -60,7 +63,8 @@ class _Layer:
         out = torch.empty((p.shape[0], n_features), dtype=dtype)
         edges = self.message(p, q)  # a name: it must outlive the core's view of it
         view = native_edges(edges, self.term(self.gate, self.core), self.n_basis)
-        native("gated_message", dtype)(view, 0, 0, 0, out.data_ptr(), thread_count())
+        start = self.dense_target() if self.residual else None
+        native("gated_message", dtype)(view, 0, 0, 0, address(start), out.data_ptr(), thread_count())
         return out, p, q
 
 
@@ -68,17 +72,18 @@ class _GatedLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:  # noqa: ANN401 - torch's interface
         out, p, q = _Layer(inputs).forward()
-        ctx.numbers = inputs[11:14]
+        ctx.numbers, ctx.residual = inputs[11:14], inputs[15]
         ctx.save_for_backward(*inputs[:11], inputs[14], p, q)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
         *saved, p, q = ctx.saved_tensors
-        inputs = [*saved[:11], *ctx.numbers, saved[11]]
+        inputs = [*saved[:11], *ctx.numbers, saved[11], ctx.residual]
         if torch.is_grad_enabled():  # this gradient will be differentiated itself
             return differentiable_gradients(ctx, inputs, _layer_twin, (grad,))
         layer, needs, dtype = _Layer(inputs), ctx.needs_input_grad, grad.dtype
+        of_linears = any(needs[2:6])
         edges, grad = layer.message(p, q), grad.contiguous()
         of_p, of_q, of_gate, of_core = (torch.empty_like(t) for t in (p, q, layer.gate, layer.core))
         optional = ((edges.edge_attr, needs[9]), (edges.distances, needs[10]), (edges.edge_weight, needs[14]))
@@ -88,22 +93,23 @@ class _GatedLayer(torch.autograd.Function):
             native_edges(edges, layer.term(layer.gate, layer.core), layer.n_basis),
             *(0, 0, 0),
             grad.data_ptr(),
-            native_gradients(room, layer.term(of_gate, of_core), dtype),
+            native_gradients(room, layer.term(of_gate, of_core) if of_linears else Matrix(), dtype),
             *(0, 0),
             thread_count(),
         )
         of_target, of_source = (_room(tensor) if need else None for tensor, need in zip(saved[:2], needs, strict=False))
-        of_biases = (of_gate.new_empty(len(of_gate)), of_gate.new_empty(len(of_gate))) if needs[4] or needs[5] else (None, None)
+        with_bias = needs[4] or needs[5]
+        of_biases = tuple(_room(saved[i]) if with_bias else None for i in (4, 5))
         same = of_target if saved[1] is None else of_source
-        weights = (of_gate, of_core) if any(needs[2:6]) else (None, None)
+        weights = (of_gate, of_core) if of_linears else (None, None)
         native("split_linear_backward", dtype)(
             layer.linear(),
-            *map(address, (of_p, of_q, of_target, same, *weights, *of_biases)),
+            *map(address, (of_p, of_q, of_target, same, *weights, *of_biases, grad if ctx.residual else None)),
             thread_count(),
         )
         return (
             *(of_target, of_source, *weights, *of_biases),
-            *(None, None, None, of_attr, _like(of_distances, saved[10]), None, None, None, _like(of_weight, saved[11])),
+            *(None, None, None, of_attr, _like(of_distances, saved[10]), None, None, None, _like(of_weight, saved[11]), None),
         )
 
 
@@ -116,21 +122,25 @@ def _like(gradient: Tensor | None, tensor: Tensor) -> Tensor | None:
 
 
 def _layer_twin(inputs: Sequence[Any]) -> Tensor:
-    target, source, gate, core, gate_bias, core_bias, source_index, row_ptr, order, edge_attr, distances, *rest = inputs
+    target, source, gate, core, gate_bias, core_bias, source_index, row_ptr, order, edge_attr, distances, *rest, residual = (
+        inputs
+    )
     source = target if source is None else source
     cut, end = target.shape[1], target.shape[1] + source.shape[1]
     weight = torch.cat((gate, core))
     p = linear(target, weight[:, :cut], None if gate_bias is None else torch.cat((gate_bias, core_bias)))
     q = linear(source, weight[:, cut:end])
     term = None if edge_attr is None and distances is None else weight[:, end:].t()
-    return twin((p, q, source_index, row_ptr, order, edge_attr, term, distances, *rest, None, None, None))
+    out = twin((p, q, source_index, row_ptr, order, edge_attr, term, distances, *rest, None, None, None))
+    return out + target if residual else out
 
 
 def gated_layer(*inputs: Any) -> Tensor:  # noqa: ANN401 - below
     """(N, F): the gated messages of [x_target, x_source, edge features] through lin_f and lin_s, summed.
 
     inputs: target (N, F_t), source (M, F_s) or None (the same), the weights of lin_f and lin_s (F, F_t + F_s + K), their
-    biases (F,) or None, then what Edges holds after q, without weight. Only if takes_layer(target) and takes_layer(source).
+    biases (F,) or None, what Edges holds after q, without weight, and whether the target is added to its sum. Only if
+    takes_layer(target) and takes_layer(source).
     """
     if torch.is_grad_enabled():
         out: Tensor = apply(_GatedLayer, *inputs)

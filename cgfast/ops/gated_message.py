@@ -46,7 +46,7 @@ def _forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE
     edges = ready(given)
     affine = _affine(arguments, edges.p.dtype)
     out = torch.empty((edges.p.shape[0], edges.p.shape[1] // 2), dtype=edges.p.dtype)
-    native("gated_message", out.dtype)(native_view(edges), *map(address, affine), out.data_ptr(), thread_count())
+    native("gated_message", out.dtype)(native_view(edges), *map(address, affine), 0, out.data_ptr(), thread_count())
     return out
 
 

@@ -87,7 +87,7 @@ class _NodeProducts(torch.autograd.Function):
         same = of_target if given is None else of_source
         native("split_linear_backward", target.dtype)(
             native_split_linear(target, source, weight, None),
-            *map(address, (of_p, of_q, of_target, same, of_weight, None, of_bias, None)),
+            *map(address, (of_p, of_q, of_target, same, of_weight, None, of_bias, None, None)),
             thread_count(),
         )
         return of_target, of_source, of_weight, of_bias if needs[3] else None

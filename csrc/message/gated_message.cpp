@@ -21,17 +21,25 @@ Affine<T> pad(Tiling<T>& tiling, const Affine<T>& affine) {
 }  // namespace
 
 template <class T>
-void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads) {
+void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads, const T* start) {
     check(edges);
     const MessageKernels<T> kernels = message_kernels<T>(active_isa());
     Tiling<T> tiling(edges, kernels.tile);
     const TiledEdges<T>& tiled = tiling.edges();
     const Affine<T> change = pad(tiling, affine);
+    const T* padded_start = tiling.pad(start, edges.n_rows, edges.n_features, 1);
     PaddedOutput<T> result(out, edges.n_rows, edges.n_features, tiled.n_features, 1);
     const int64_t n_tasks = (edges.n_rows + rows_per_task - 1) / rows_per_task;
     run_kernel<T>(n_tasks, tiled.n_basis, n_threads, [&](int64_t task, T* scratch) {
         const int64_t first = task * rows_per_task;
         const int64_t last = std::min(edges.n_rows, first + rows_per_task);
+        const int64_t n = (last - first) * tiled.n_features;
+        T* rows = result.data() + first * tiled.n_features;
+        if (start == nullptr) {
+            std::fill_n(rows, n, T(0));
+        } else {
+            std::copy_n(padded_start + first * tiled.n_features, n, rows);
+        }
         kernels.gated_message(tiled, change, result.data(), scratch, first, last);
     });
     result.finish();
@@ -69,7 +77,8 @@ void gated_message_backward(const MessageEdges<T>& edges, const Affine<T>& affin
 }
 
 #define CGFAST_INSTANTIATE(T)                                                                                        \
-    template void gated_message<T>(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads);    \
+    template void gated_message<T>(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads,     \
+                                   const T* start);                                                                  \
     template void gated_message_backward<T>(const MessageEdges<T>& edges, const Affine<T>& affine, const T* grad,    \
                                             const EdgeGradients<T>& gradients, T* scale_gradient, T* shift_gradient, \
                                             int n_threads);

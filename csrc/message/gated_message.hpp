@@ -8,10 +8,11 @@
 
 namespace cgfast {
 
-// out: (n_rows, F), overwritten. Throws std::invalid_argument for edges that check() refuses. Same bits for every
+// out: (n_rows, F), overwritten with `start` (n_rows, F; null: zeros) plus the sums. Throws std::invalid_argument for edges that check() refuses. Same bits for every
 // `n_threads`.
 template <class T>
-void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads);
+void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads,
+                   const T* start = nullptr);
 
 // The gradients of sum(grad * out). grad: (n_rows, F). scale_gradient, shift_gradient: (2F,), used if `affine` is; the
 // gradient of `center` is -sum over edges of that of y, which is -scale * shift_gradient.

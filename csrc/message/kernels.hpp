@@ -55,7 +55,7 @@ struct PanelProduct {
 };
 
 // Rows [first, last). Matrices have whole tiles and no gaps between rows; `scratch` holds message_scratch() elements.
-// Kernels with `gradients` add to .q and to .weight (packed), and overwrite the rest.
+// gated_message adds to `out`. Kernels with `gradients` add to .q and to .weight (packed), and overwrite the rest.
 template <class T>
 struct MessageKernels {
     int64_t tile;

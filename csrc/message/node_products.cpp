@@ -90,10 +90,10 @@ void multiply(const Atoms<T>& atoms, const SplitLinear<T>& layer, int64_t begin,
     });
 }
 
-// x_gradient (n, width) (+)= grad weight[:, begin : begin + width].
+// x_gradient (n, width) = start (null: zeros) + grad weight[:, begin : begin + width].
 template <class T>
 void input_gradient(const Atoms<T>& atoms, const StackedRows<const T>& weight, int64_t begin, const T* grad,
-                    bool accumulate, T* x_gradient, int n_threads) {
+                    const T* start, T* x_gradient, int n_threads) {
     const MessageKernels<T> kernels = message_kernels<T>(active_isa());
     const std::vector<T> packed =
         pack_rows<T>([&](int64_t k) { return weight.row(k) + begin; }, weight.n, atoms.width, kernels.tile);
@@ -102,7 +102,11 @@ void input_gradient(const Atoms<T>& atoms, const StackedRows<const T>& weight, i
         const int64_t first = task * rows_per_task;
         const int64_t n = std::min(rows_per_task, atoms.n - first);
         T* c = x_gradient + first * atoms.width;
-        if (!accumulate) std::fill_n(c, n * atoms.width, T(0));
+        if (start == nullptr) {
+            std::fill_n(c, n * atoms.width, T(0));
+        } else if (start != x_gradient) {
+            std::copy_n(start + first * atoms.width, n * atoms.width, c);
+        }
         PanelProduct<T> product = {};
         product.a = grad + first * weight.n;
         product.a_row = weight.n;
@@ -190,11 +194,11 @@ void split_linear_backward(const SplitLinear<T>& layer, const T* p_grad, const T
                            const SplitLinearGradients<T>& gradients, int n_threads) {
     const int64_t cut = layer.target.width;
     if (gradients.target != nullptr) {
-        input_gradient(layer.target, layer.weight, 0, p_grad, false, gradients.target, n_threads);
+        input_gradient(layer.target, layer.weight, 0, p_grad, gradients.start, gradients.target, n_threads);
     }
     if (gradients.source != nullptr) {
-        const bool same = gradients.source == gradients.target;
-        input_gradient(layer.source, layer.weight, cut, q_grad, same, gradients.source, n_threads);
+        const T* start = gradients.source == gradients.target ? gradients.target : nullptr;
+        input_gradient(layer.source, layer.weight, cut, q_grad, start, gradients.source, n_threads);
     }
     if (gradients.weight.first == nullptr) return;
     weight_gradient(layer.target, p_grad, 0, gradients.weight, gradients.bias, n_threads);

@@ -34,13 +34,15 @@ struct SplitLinear {
     StackedRows<const T> bias;    // (n_out, 1); its first is null for zeros
 };
 
-// Null: not wanted. Overwritten; if source is target, their gradients add up there.
+// Null: not wanted. Overwritten; if source is target, their gradients add up there. start: (n, width) of the target, added to
+// its gradient; null for zeros.
 template <class T>
 struct SplitLinearGradients {
     T* target;              // (n, width) of the target
     T* source;              // of the source
     StackedRows<T> weight;  // the columns of targets and sources
     StackedRows<T> bias;
+    const T* start = nullptr;
 };
 
 // p: (target.n, n_out), q: (source.n, n_out), overwritten.
