@@ -67,9 +67,9 @@ MessageEdges<T> make_message_edges(uintptr_t p, int64_t p_stride, uintptr_t q, i
 }
 
 template <class T>
-EdgeGradients<T> make_edge_gradients(uintptr_t p, uintptr_t q, uintptr_t weight, uintptr_t edge_attr,
-                                     uintptr_t distances, uintptr_t edge_weight, int64_t weight_row,
-                                     int64_t weight_column, uintptr_t core_weight) {
+EdgeGradients<T> make_edge_gradients(uintptr_t p, uintptr_t q, uintptr_t weight, uintptr_t edge_attr, uintptr_t distances,
+                                     uintptr_t edge_weight, int64_t weight_row, int64_t weight_column,
+                                     uintptr_t core_weight) {
     return {pointer<T>(p),
             pointer<T>(q),
             pointer<T>(weight),

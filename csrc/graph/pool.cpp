@@ -37,7 +37,8 @@ void extreme(const Rows<T>& rows, const Better& better, T* out) {
     std::copy_n(rows.x + rows.first * rows.stride, rows.n_features, out);
     for (int64_t i = rows.first + 1; i < rows.last; ++i) {
         const T* row = rows.x + i * rows.stride;
-        for (int64_t f = 0; f < rows.n_features; ++f) out[f] = better(row[f], out[f]) || row[f] != row[f] ? row[f] : out[f];
+        for (int64_t f = 0; f < rows.n_features; ++f)
+            out[f] = better(row[f], out[f]) || row[f] != row[f] ? row[f] : out[f];
     }
 }
 
@@ -78,7 +79,8 @@ void pool(const T* x, int64_t stride, int64_t n_rows, int64_t n_features, const 
     parallel_for((n_graphs + graphs_per_task - 1) / graphs_per_task, n_threads, [&](int64_t task) {
         std::vector<T> partial(n_features);
         for (int64_t b = task * graphs_per_task; b < std::min(n_graphs, (task + 1) * graphs_per_task); ++b) {
-            reduce({x, stride, n_features, graph_ptr[b], graph_ptr[b + 1]}, reduction, partial.data(), out + b * n_features);
+            reduce({x, stride, n_features, graph_ptr[b], graph_ptr[b + 1]}, reduction, partial.data(),
+                   out + b * n_features);
         }
     });
 }

@@ -8,7 +8,8 @@
 
 namespace cgfast {
 
-void sort_edges(const int64_t* source, const int64_t* target, int64_t n_edges, int64_t n_targets, const SortedEdges& out) {
+void sort_edges(const int64_t* source, const int64_t* target, int64_t n_edges, int64_t n_targets,
+                const SortedEdges& out) {
     int64_t low = 0;
     int64_t high = -1;
     bool sorted = true;

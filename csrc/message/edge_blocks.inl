@@ -165,8 +165,8 @@ inline void add_to_tile(T* gate, int64_t n_features, const Vec<T>* tile) {
     store_tile(gate, n_features, sum);
 }
 
-// Values of the edges of a block in one tile. A kernel works on a tile in passes over the edges, y first: one pass that did
-// everything would want more registers than there are.
+// Values of the edges of a block in one tile. A kernel works on a tile in passes over the edges, y first: one pass that
+// did everything would want more registers than there are.
 template <class T>
 struct TileValues {
     T at[edge_block][2 * tile_size<T>];

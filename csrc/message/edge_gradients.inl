@@ -1,6 +1,7 @@
 // From the gradient of y to those of all that y is made of, edge by edge. `Op` is a formula for the gradient of y:
 //
-//   op.apply(block, f, values, lanes, sums)   values: y on entry, its gradient on return. lanes: for each edge, what sums to
+//   op.apply(block, f, values, lanes, sums)   values: y on entry, its gradient on return. lanes: for each edge, what sums
+//   to
 //                                             the gradient of its weight. sums: the gradient of y summed over the block
 //   op.center()                               (2F,), subtracted from y, or null
 

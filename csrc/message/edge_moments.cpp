@@ -42,7 +42,8 @@ double total_weight(const MessageEdges<T>& edges, int64_t first, int64_t last) {
 
 // The moments of rows [first, last).
 template <class T>
-Moments row_moments(const MessageKernels<T>& kernels, const TiledEdges<T>& edges, int64_t first, int64_t last, T* scratch) {
+Moments row_moments(const MessageKernels<T>& kernels, const TiledEdges<T>& edges, int64_t first, int64_t last,
+                    T* scratch) {
     const int64_t n = 2 * edges.n_features;
     Moments moments = {std::vector<double>(n, 0.0), std::vector<double>(n, 0.0), 0};
     moments.weight = total_weight(edges, edges.row_ptr[first], edges.row_ptr[last]);
@@ -108,11 +109,11 @@ void edge_moments_backward(const MessageEdges<T>& edges, const T* mean, const T*
     chunks.finish(n_threads);
 }
 
-#define CGFAST_INSTANTIATE(T)                                                                                       \
-    template void edge_moments<T>(const MessageEdges<T>& edges, T* mean, T* variance, int n_threads);               \
-    template void edge_moments_backward<T>(const MessageEdges<T>& edges, const T* mean, const T* variance,          \
-                                           const T* mean_grad, const T* variance_grad, const EdgeGradients<T>& gradients, \
-                                           int n_threads);
+#define CGFAST_INSTANTIATE(T)                                                                              \
+    template void edge_moments<T>(const MessageEdges<T>& edges, T* mean, T* variance, int n_threads);      \
+    template void edge_moments_backward<T>(const MessageEdges<T>& edges, const T* mean, const T* variance, \
+                                           const T* mean_grad, const T* variance_grad,                     \
+                                           const EdgeGradients<T>& gradients, int n_threads);
 CGFAST_INSTANTIATE(float)
 CGFAST_INSTANTIATE(double)
 

@@ -1,5 +1,5 @@
-// Mean and biased variance of y (message_edges.hpp) over all edges, each counted by its weight: what a batch norm over edges
-// needs, without a tensor of edges.
+// Mean and biased variance of y (message_edges.hpp) over all edges, each counted by its weight: what a batch norm over
+// edges needs, without a tensor of edges.
 #pragma once
 
 #include "message_edges.hpp"

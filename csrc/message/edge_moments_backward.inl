@@ -33,8 +33,8 @@ struct MomentsOp {
 };
 
 template <class T>
-void edge_moments_backward(const TiledEdges<T>& edges, const MomentsGradient<T>& grad,
-                           const EdgeGradients<T>& gradients, T* scratch, int64_t first, int64_t last) {
+void edge_moments_backward(const TiledEdges<T>& edges, const MomentsGradient<T>& grad, const EdgeGradients<T>& gradients,
+                           T* scratch, int64_t first, int64_t last) {
     edge_gradients(edges, MomentsOp<T>{edges, grad}, gradients, scratch, first, last);
 }
 

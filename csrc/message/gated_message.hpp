@@ -8,8 +8,8 @@
 
 namespace cgfast {
 
-// out: (n_rows, F), overwritten with `start` (n_rows, F; null: zeros) plus the sums. Throws std::invalid_argument for edges that check() refuses. Same bits for every
-// `n_threads`.
+// out: (n_rows, F), overwritten with `start` (n_rows, F; null: zeros) plus the sums. Throws std::invalid_argument for
+// edges that check() refuses. Same bits for every `n_threads`.
 template <class T>
 void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, int n_threads,
                    const T* start = nullptr);

@@ -1,4 +1,5 @@
-// out_i += sum of w * sigmoid(gate) * softplus(core): for each row and tile gather, gate, weigh, sum in the order of edges.
+// out_i += sum of w * sigmoid(gate) * softplus(core): for each row and tile gather, gate, weigh, sum in the order of
+// edges.
 
 namespace {
 
@@ -37,8 +38,7 @@ void add_messages(const Block<T>& block, const TileValues<T>& values, T* out) {
 }
 
 template <class T>
-void gated_message(const TiledEdges<T>& edges, const Affine<T>& affine, T* out, T* scratch, int64_t first,
-                   int64_t last) {
+void gated_message(const TiledEdges<T>& edges, const Affine<T>& affine, T* out, T* scratch, int64_t first, int64_t last) {
     for_each_block(edges, scratch, false, first, last, [&](const Block<T>& block) {
         const int64_t n = block.end - block.begin;
         TileValues<T> values;

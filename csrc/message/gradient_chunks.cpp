@@ -86,8 +86,8 @@ GradientChunks<T>::GradientChunks(const Tiling<T>& tiling, const EdgeGradients<T
     : tiling_(tiling),
       wanted_(gradients),
       p_(gradients.p, gradients.p == nullptr ? 0 : tiling.edges().n_rows, tiling.n_given(), tiling.edges().n_features, 2),
-      q_(gradients.q, gradients.q == nullptr ? 0 : tiling.edges().n_sources, tiling.n_given(),
-         tiling.edges().n_features, 2),
+      q_(gradients.q, gradients.q == nullptr ? 0 : tiling.edges().n_sources, tiling.n_given(), tiling.edges().n_features,
+         2),
       n_weight_(gradients.weight == nullptr ? 0 : tiling.edges().n_basis * tiling.channels()),
       n_sums_(n_sums) {
     const TiledEdges<T>& edges = tiling.edges();
@@ -162,7 +162,8 @@ void GradientChunks<T>::add_shared_sources(int n_threads) {
 
 template <class T>
 void GradientChunks<T>::finish(int n_threads) {
-    const bool shared = std::any_of(own_sources_.begin(), own_sources_.end(), [](const auto& own) { return !own.empty(); });
+    const bool shared =
+        std::any_of(own_sources_.begin(), own_sources_.end(), [](const auto& own) { return !own.empty(); });
     if (shared) add_shared_sources(n_threads);
     if (wanted_.weight != nullptr) {
         std::vector<T> total(n_weight_, T(0));

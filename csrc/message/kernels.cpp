@@ -2,10 +2,10 @@
 
 namespace cgfast {
 
-#define CGFAST_DECLARE_KERNELS(isa)  \
-    namespace isa {                  \
-    template <class T>               \
-    MessageKernels<T> kernels();     \
+#define CGFAST_DECLARE_KERNELS(isa) \
+    namespace isa {                 \
+    template <class T>              \
+    MessageKernels<T> kernels();    \
     }
 CGFAST_DECLARE_KERNELS(baseline)
 #if defined(CGFAST_X86)

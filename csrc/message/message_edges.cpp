@@ -29,8 +29,8 @@ void check(const MessageEdges<T>& edges) {
         CGFAST_CHECK(row_ptr[i] <= row_ptr[i + 1],
                      "row_ptr must not decrease, got " << row_ptr[i] << " before " << row_ptr[i + 1]);
     }
-    CGFAST_CHECK(row_ptr[edges.n_rows] == edges.n_edges, "row_ptr must end with the number of edges ("
-                                                             << edges.n_edges << "), got " << row_ptr[edges.n_rows]);
+    CGFAST_CHECK(row_ptr[edges.n_rows] == edges.n_edges,
+                 "row_ptr must end with the number of edges (" << edges.n_edges << "), got " << row_ptr[edges.n_rows]);
     check_range("source", edges.source, edges.n_edges, edges.n_sources);
     if (edges.order != nullptr) check_range("order", edges.order, edges.n_edges, edges.n_edges);
     if (edges.distances == nullptr) return;

@@ -9,8 +9,8 @@
 
 namespace cgfast {
 
-// Where element (k, c) of a (K, 2F) matrix of [gate | core] is: k * row + c * column from its beginning, or, for the core's
-// columns, k * row + (c - F) * column from `core`, if the two are apart. The default is a matrix without gaps.
+// Where element (k, c) of a (K, 2F) matrix of [gate | core] is: k * row + c * column from its beginning, or, for the
+// core's columns, k * row + (c - F) * column from `core`, if the two are apart. The default is a matrix without gaps.
 template <class T>
 struct WeightLayout {
     int64_t row = 0;  // 0: 2F
@@ -31,7 +31,8 @@ struct GaussianBasis {
     double width = 0;  // Å
 };
 
-// Matrices are row-major with unit stride along features (weight: as its layout says); F features, K edge features, E edges.
+// Matrices are row-major with unit stride along features (weight: as its layout says); F features, K edge features, E
+// edges.
 template <class T>
 struct MessageEdges {
     const T* p;        // (n_rows, 2F): [gate | core] of the target, bias included

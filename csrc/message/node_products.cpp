@@ -9,14 +9,14 @@
 namespace cgfast {
 namespace {
 
-constexpr int64_t rows_per_task = 96;           // rows of x that stay in the cache while they meet all of the weights
-constexpr int64_t weight_tasks_at_most = 64;    // each holds a gradient of the weights of its own
+constexpr int64_t rows_per_task = 96;         // rows of x that stay in the cache while they meet all of the weights
+constexpr int64_t weight_tasks_at_most = 64;  // each holds a gradient of the weights of its own
 constexpr int64_t rows_per_weight_task = 4 * rows_per_task;
 
 int64_t tasks_of(int64_t n, int64_t per_task) { return (n + per_task - 1) / per_task; }
 
-// The columns [begin, begin + depth) of `weight`, transposed: (depth, weight.n) in panels of `tile` columns, filled up with
-// zeros.
+// The columns [begin, begin + depth) of `weight`, transposed: (depth, weight.n) in panels of `tile` columns, filled up
+// with zeros.
 template <class T>
 std::vector<T> pack_transposed(const StackedRows<const T>& weight, int64_t begin, int64_t depth, int64_t tile) {
     std::vector<T> packed(tasks_of(weight.n, tile) * depth * tile);
@@ -37,7 +37,8 @@ std::vector<T> pack_rows(const Row& row, int64_t depth, int64_t n_columns, int64
     std::vector<T> packed(tasks_of(n_columns, tile) * depth * tile);
     T* to = packed.data();
     for (int64_t first = 0; first < n_columns; first += tile) {
-        for (int64_t k = 0; k < depth; ++k, to += tile) std::copy_n(row(k) + first, std::min(tile, n_columns - first), to);
+        for (int64_t k = 0; k < depth; ++k, to += tile)
+            std::copy_n(row(k) + first, std::min(tile, n_columns - first), to);
     }
     return packed;
 }
@@ -205,8 +206,8 @@ void split_linear_backward(const SplitLinear<T>& layer, const T* p_grad, const T
     weight_gradient(layer.source, q_grad, cut, gradients.weight, {nullptr, nullptr, 0, 0, 0}, n_threads);
 }
 
-#define CGFAST_INSTANTIATE(T)                                                                           \
-    template void split_linear<T>(const SplitLinear<T>& layer, T* p, T* q, int n_threads);              \
+#define CGFAST_INSTANTIATE(T)                                                                             \
+    template void split_linear<T>(const SplitLinear<T>& layer, T* p, T* q, int n_threads);                \
     template void split_linear_backward<T>(const SplitLinear<T>& layer, const T* p_grad, const T* q_grad, \
                                            const SplitLinearGradients<T>& gradients, int n_threads);
 CGFAST_INSTANTIATE(float)

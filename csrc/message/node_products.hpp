@@ -34,8 +34,8 @@ struct SplitLinear {
     StackedRows<const T> bias;    // (n_out, 1); its first is null for zeros
 };
 
-// Null: not wanted. Overwritten; if source is target, their gradients add up there. start: (n, width) of the target, added to
-// its gradient; null for zeros.
+// Null: not wanted. Overwritten; if source is target, their gradients add up there. start: (n, width) of the target,
+// added to its gradient; null for zeros.
 template <class T>
 struct SplitLinearGradients {
     T* target;              // (n, width) of the target

@@ -108,8 +108,8 @@ inline Vec<float> reciprocal<float>(Vec<float> x) {
 }
 #endif
 
-// The functions below work on `n` vectors at a time, step by step: a constant is fetched once for all of them, and while one
-// waits for a result another proceeds.
+// The functions below work on `n` vectors at a time, step by step: a constant is fetched once for all of them, and while
+// one waits for a result another proceeds.
 
 template <class T, int n, int degree_plus_one>
 inline void polynomial(const T (&coefficients)[degree_plus_one], const Vec<T>* x, Vec<T>* sum) {

@@ -9,6 +9,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # samples.py
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def poisoned_memory():
     """torch.empty() makes NaN: what a kernel forgets to write is seen."""
