@@ -112,6 +112,9 @@ def check_indices(source: Tensor, row_ptr: Tensor, n_sources: int, order: Tensor
     check_range(source, "source", n_sources)
     if order is not None:
         check_range(order, "order", len(source))
+        if len(order.unique()) != len(order):
+            msg = f"order must hold every edge once, got {len(order.unique())} different values for {len(order)} edges"
+            raise ValueError(msg)
 
 
 def check_range(indices: Tensor, name: str, limit: int) -> None:

@@ -134,4 +134,7 @@ def pool(x: Tensor, graph_ptr: Tensor, reduce: str = "mean") -> Tensor:
         total = out.index_add(0, crystal, x)
         return total if reduce == "sum" else total / counts.clamp(min=1)[:, None].to(x.dtype)
     index = crystal[:, None].expand_as(x)
-    return out.scatter_reduce(0, index, x, "amin" if reduce == "min" else "amax", include_self=False)
+    # Filled with what no atom can tie with: a 0 would take a share of the gradient of an extreme that is 0.
+    worst = torch.full_like(out, torch.inf if reduce == "min" else -torch.inf)
+    found = worst.scatter_reduce(0, index, x, "amin" if reduce == "min" else "amax")
+    return torch.where(counts[:, None] == 0, out, found)

@@ -207,17 +207,13 @@ class CGConv(nn.Module):
     ) -> Tensor:
         """(N, F): messages summed over the edges of each target, plus the target if it is to be added."""
         gate, core = self.lin_f, self.lin_s
-        if ops.takes_layer(target) and ops.takes_layer(source):
+        linears = (gate.weight, core.weight, gate.bias, core.bias)
+        features = (term.get("edge_attr"), term.get("distances"))
+        if ops.takes_layer(target, source, *linears, *rows[:3], *features, edge_weight):
             basis = term.get("basis")
-            return ops.gated_layer(
-                target,
-                None if source is target else source,
-                *(gate.weight, core.weight, gate.bias, core.bias),
-                *(rows.source, rows.row_ptr, rows.order, term.get("edge_attr"), term.get("distances")),
-                *((0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)),
-                edge_weight,
-                residual,
-            )
+            numbers = (0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)
+            other = None if source is target else source
+            return ops.gated_layer(target, other, *linears, *rows[:3], *features, *numbers, edge_weight, residual)
         p, q, weight = self.split(target, source)
         if term:
             term["weight"] = weight

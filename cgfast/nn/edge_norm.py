@@ -42,17 +42,17 @@ def batch_affine(
 ) -> Affine | None:
     """What `norm` does to edges whose moments() are mean and biased variance; updates its running statistics.
 
-    None without edges: then there is nothing to change, and, as in torch, the running statistics stay. edge_weight: (E,), how
+    Without edges there is nothing to change and, as in torch, the running statistics stay. edge_weight: (E,), how
     much each counts; the weights of tied neighbours sum to the number of neighbours they stand for, and that number takes
     the place of E. Raises ValueError for a single edge in training, as torch does.
     """
     if n_edges == 0:
-        if norm.training and norm.num_batches_tracked is not None:
+        if norm.training and norm.track_running_stats and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
-        return None
-    total = _count(norm, n_edges, edge_weight)
+        return Affine(torch.zeros_like(norm.bias), norm.weight, norm.bias) if norm.affine else None
+    total = _count(n_edges, edge_weight)
     mean, variance = moments()
-    if norm.training and norm.running_mean is not None:
+    if norm.training and norm.track_running_stats:
         _update_running(norm, mean.detach(), variance.detach() * (total / (total - 1)))
     rate = torch.rsqrt(variance + norm.eps)
     if norm.affine:
@@ -60,14 +60,14 @@ def batch_affine(
     return Affine(mean, rate, torch.zeros_like(rate))
 
 
-def _count(norm: nn.BatchNorm1d, n_edges: int, edge_weight: Tensor | None) -> Tensor | float:
+def _count(n_edges: int, edge_weight: Tensor | None) -> Tensor | int:
     if edge_weight is None:
-        if n_edges == 1 and norm.training:
+        if n_edges == 1:
             msg = "Expected more than 1 edge per channel when training, got 1 (a batch norm has no variance of one value)"
             raise ValueError(msg)
-        return float(n_edges)
+        return n_edges
     total = edge_weight.detach().sum()
-    if norm.training and not torch.compiler.is_compiling() and not float(total) > 1:
+    if not torch.compiler.is_compiling() and not float(total) > 1:
         msg = f"edge_weight must sum to more than 1 in training, got {float(total)}"
         raise ValueError(msg)
     return total

@@ -13,6 +13,7 @@ from cgfast.ops.edges import (
     N_ARGUMENTS,
     SCHEMA,
     Edges,
+    by_twin,
     check,
     differentiable_gradients,
     empty_gradients,
@@ -25,7 +26,7 @@ from cgfast.ops.edges import (
     spread,
     wanted,
 )
-from cgfast.ops.operators import address, apply, is_plain, native, refuse_gradient, register, register_autograd
+from cgfast.ops.operators import address, apply, is_plain, native, refuse_gradient, register, register_autograd, tensors_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - as SCH
     check(given)
     edges = ready(given)
     dtype, channels = edges.p.dtype, edges.p.shape[1]
-    mean, variance = torch.empty(channels, dtype=dtype), torch.empty(channels, dtype=dtype)
+    mean, variance = edges.p.new_empty(channels), edges.p.new_empty(channels)
     native("edge_moments", dtype)(native_view(edges), address(mean), address(variance), thread_count())
     return mean, variance
 
@@ -80,7 +81,7 @@ _BACKWARD_OPERATOR = register(
 class _EdgeMoments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - torch's interface
-        if is_plain(inputs[0]):
+        if is_plain(*tensors_of(inputs)):
             moments = _forward(*inputs)
         else:
             with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
@@ -93,10 +94,10 @@ class _EdgeMoments(torch.autograd.Function):
     def backward(ctx: Any, mean_grad: Tensor, variance_grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
         saved = ctx.saved_tensors
         edges = Edges(*(*saved[:8], *ctx.numbers, saved[8]))
-        if torch.is_grad_enabled():  # this gradient will be differentiated itself
+        if by_twin(mean_grad):
             return differentiable_gradients(ctx, edges, _twin, (mean_grad, variance_grad))
         wants = wanted(ctx)
-        compute = _backward if is_plain(mean_grad) else _BACKWARD_OPERATOR
+        compute = _backward if is_plain(mean_grad, variance_grad, *tensors_of(saved)) else _BACKWARD_OPERATOR
         return tuple(in_place(compute(*saved[9:], mean_grad, variance_grad, *edges, wants), wants, edges))
 
 
@@ -111,7 +112,7 @@ refuse_gradient("edge_moments_backward", "torch.ops.cgfast.edge_moments")
 
 def edge_moments(*arguments: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - as SCHEMA has them
     """torch.ops.cgfast.edge_moments, by the shortest way."""
-    if not is_plain(arguments[0]):
+    if not is_plain(*tensors_of(arguments)):
         traced: tuple[Tensor, Tensor] = _OPERATOR(*arguments)
         return traced
     if torch.is_grad_enabled():

@@ -60,13 +60,20 @@ def ready(edges: Edges) -> Edges:
         row_ptr.contiguous(),
         None if order is None else order.contiguous(),
         dense(edge_attr, dtype),
-        weight if weight is None or weight.dtype is dtype else weight.to(dtype),
+        _spaced(weight, dtype),
         dense(distances, torch.float64),
         start,
         step,
         width,
         dense(edge_weight, dtype),
     )
+
+
+def _spaced(weight: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The weight in `dtype`, with any strides but 0: what is written where must not coincide."""
+    if weight is None or (weight.dtype is dtype and 0 not in weight.stride()):
+        return weight
+    return weight.to(dtype).contiguous()
 
 
 class Matrix(NamedTuple):
@@ -116,9 +123,13 @@ def native_view(edges: Edges) -> Any:  # noqa: ANN401 - of the compiled module
 
 
 def empty_gradients(edges: Edges, wants: Sequence[bool]) -> list[Tensor]:
-    """Room for the wanted gradients of DIFFERENTIABLE, in the shapes and dtypes of the inputs."""
-    inputs = [getattr(edges, name) for name, want in zip(DIFFERENTIABLE, wants, strict=False) if want]
-    return [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs]
+    """Room for the wanted gradients of DIFFERENTIABLE, as the core writes them: in p's dtype, that of distances in float64."""
+    found = []
+    for name, want in zip(DIFFERENTIABLE, wants, strict=False):
+        if want:
+            dtype = torch.float64 if name == "distances" else edges.p.dtype
+            found.append(edges.p.new_empty(getattr(edges, name).shape, dtype=dtype))
+    return found
 
 
 def native_gradients(gradients: Sequence[Tensor | None], weight: Matrix, dtype: torch.dtype) -> Any:  # noqa: ANN401
@@ -157,6 +168,9 @@ def differentiable_gradients(
     """The gradients that ctx asks for, by the twin's formulas and in a graph of their own, which autograd can follow to any
     order; None for the other inputs. Makes tensors of all edges.
     """
+    if not torch.is_grad_enabled():
+        with torch.enable_grad():
+            return differentiable_gradients(ctx, inputs, twin, grads)
     places = [i for i, needed in enumerate(ctx.needs_input_grad) if needed]
     # Aliases: an input may be made from another one, whose gradient must not come through it here.
     aliases = list(inputs)
@@ -168,6 +182,11 @@ def differentiable_gradients(
     for place, gradient in zip(places, found, strict=True):
         gradients[place] = gradient
     return tuple(gradients)
+
+
+def by_twin(grad: Tensor) -> bool:
+    """Whether a gradient must come from the twin: it will be differentiated itself, or comes in a batch."""
+    return torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad)  # noqa: SLF001
 
 
 def for_reference(edges: Edges) -> tuple[tuple[Tensor, ...], dict[str, Any]]:

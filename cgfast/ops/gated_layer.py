@@ -13,7 +13,7 @@ from cgfast._native import thread_count
 from cgfast.checks import check_edges
 from cgfast.ops.edges import Edges, Matrix, differentiable_gradients, native_edges, native_gradients, ready
 from cgfast.ops.gated_message import twin
-from cgfast.ops.operators import address, apply, native, rows
+from cgfast.ops.operators import address, apply, is_plain, native, rows
 from cgfast.ops.split_linear import native_split_linear, node_products, takes_products
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Layer:
         check_edges(source, row_ptr, edge_attr, distances, edge_weight, order, shape, dtype, self.target.device)
         n_features = self.gate.shape[0]
         p, q = node_products(self.linear(), self.target, self.source, 2 * n_features)
-        out = torch.empty((p.shape[0], n_features), dtype=dtype)
+        out = p.new_empty((p.shape[0], n_features))
         edges = self.message(p, q)  # a name: it must outlive the core's view of it
         view = native_edges(edges, self.term(self.gate, self.core), self.n_basis)
         start = self.dense_target() if self.residual else None
@@ -80,7 +80,7 @@ class _GatedLayer(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
         *saved, p, q = ctx.saved_tensors
         inputs = [*saved[:11], *ctx.numbers, saved[11], ctx.residual]
-        if torch.is_grad_enabled():  # this gradient will be differentiated itself
+        if torch.is_grad_enabled() or not is_plain(grad):  # it will be differentiated itself, or is no ordinary one
             return differentiable_gradients(ctx, inputs, _layer_twin, (grad,))
         layer, needs, dtype = _Layer(inputs), ctx.needs_input_grad, grad.dtype
         of_linears = any(needs[2:6])
@@ -114,7 +114,7 @@ class _GatedLayer(torch.autograd.Function):
 
 
 def _room(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else torch.empty(tensor.shape, dtype=tensor.dtype)
+    return None if tensor is None else tensor.new_empty(tensor.shape)
 
 
 def _like(gradient: Tensor | None, tensor: Tensor) -> Tensor | None:
@@ -140,7 +140,7 @@ def gated_layer(*inputs: Any) -> Tensor:  # noqa: ANN401 - below
 
     inputs: target (N, F_t), source (M, F_s) or None (the same), the weights of lin_f and lin_s (F, F_t + F_s + K), their
     biases (F,) or None, what Edges holds after q, without weight, and whether the target is added to its sum. Only if
-    takes_layer(target) and takes_layer(source).
+    takes_layer() of the tensors among them.
     """
     if torch.is_grad_enabled():
         out: Tensor = apply(_GatedLayer, *inputs)

@@ -13,6 +13,7 @@ from cgfast.ops.edges import (
     N_ARGUMENTS,
     SCHEMA,
     Edges,
+    by_twin,
     check,
     differentiable_gradients,
     empty_gradients,
@@ -25,7 +26,17 @@ from cgfast.ops.edges import (
     spread,
     wanted,
 )
-from cgfast.ops.operators import address, apply, dense, is_plain, native, refuse_gradient, register, register_autograd
+from cgfast.ops.operators import (
+    address,
+    apply,
+    dense,
+    is_plain,
+    native,
+    refuse_gradient,
+    register,
+    register_autograd,
+    tensors_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +56,7 @@ def _forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE
     check_affine(given.p, *arguments[N_ARGUMENTS:])
     edges = ready(given)
     affine = _affine(arguments, edges.p.dtype)
-    out = torch.empty((edges.p.shape[0], edges.p.shape[1] // 2), dtype=edges.p.dtype)
+    out = edges.p.new_empty((edges.p.shape[0], edges.p.shape[1] // 2))
     native("gated_message", out.dtype)(native_view(edges), *map(address, affine), 0, out.data_ptr(), thread_count())
     return out
 
@@ -99,7 +110,7 @@ class _GatedMessage(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Tensor:  # noqa: ANN401 - torch's interface
         ctx.numbers = inputs[8:11]
         ctx.save_for_backward(*inputs[:8], *inputs[11:])
-        if is_plain(inputs[0]):
+        if is_plain(*tensors_of(inputs)):
             return _forward(*inputs)
         with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
             out: Tensor = _OPERATOR(*inputs)
@@ -109,11 +120,11 @@ class _GatedMessage(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401 - torch's interface
         saved = ctx.saved_tensors
         edges, affine = Edges(*(*saved[:8], *ctx.numbers, saved[8])), saved[9:]
-        if torch.is_grad_enabled():  # this gradient will be differentiated itself
+        if by_twin(grad):
             return differentiable_gradients(ctx, (*edges, *affine), twin, (grad,))
         wants = wanted(ctx)
         of_affine = any(ctx.needs_input_grad[N_ARGUMENTS:])
-        compute = _backward if is_plain(grad) else _BACKWARD_OPERATOR
+        compute = _backward if is_plain(grad, *tensors_of(saved)) else _BACKWARD_OPERATOR
         found = compute(grad, *edges, *affine, [*wants, of_affine])
         center_scale_shift: tuple[Any, ...] = (None, None, None)
         if of_affine:
@@ -136,7 +147,7 @@ refuse_gradient("gated_message_backward", "torch.ops.cgfast.gated_message")
 
 def gated_message(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE have them
     """torch.ops.cgfast.gated_message, by the shortest way."""
-    if not is_plain(arguments[0]):
+    if not is_plain(*tensors_of(arguments)):
         traced: Tensor = _OPERATOR(*arguments)
         return traced
     if torch.is_grad_enabled():

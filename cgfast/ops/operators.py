@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 from cgfast._native import core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
@@ -40,11 +40,32 @@ def register(name: str, schema: str, implementation: Callable[..., Any], fake: C
     return getattr(torch.ops.cgfast, name).default
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether a call may go straight to the implementation, past torch's dispatcher, which costs more than a small graph:
-    nothing traces, no mode looks on, and the tensor is no subclass.
+@functools.cache
+def _plain_keys() -> frozenset[int]:
+    """The dispatch keys of an ordinary tensor on the CPU, and of one made in inference mode."""
+    ordinary = torch.empty(0, device="cpu")
+    with torch.inference_mode():
+        made_in_inference = torch.empty(0, device="cpu")
+    return frozenset(torch._C._dispatch_keys(tensor).raw_repr() for tensor in (ordinary, made_in_inference))  # noqa: SLF001
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether a call may go straight to the implementation, past torch's dispatcher, which costs more than a small graph.
+
+    Nothing traces, no mode looks on, and every tensor is an ordinary one on the CPU: no negated view, no batched or fake one,
+    no subclass with a dispatch of its own.
     """
-    return type(tensor) is torch.Tensor and not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() == 0  # noqa: SLF001
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:  # noqa: SLF001
+        return False
+    if torch._C._len_torch_dispatch_stack() != 0:  # noqa: SLF001
+        return False
+    plain, keys_of = _plain_keys(), torch._C._dispatch_keys  # noqa: SLF001
+    return all(tensor is None or keys_of(tensor).raw_repr() in plain for tensor in tensors)
+
+
+def tensors_of(arguments: Iterable[object]) -> list[Tensor]:
+    """The tensors among the arguments of an operator."""
+    return [argument for argument in arguments if isinstance(argument, torch.Tensor)]
 
 
 def register_autograd(name: str, function: type[torch.autograd.Function]) -> None:
@@ -52,7 +73,10 @@ def register_autograd(name: str, function: type[torch.autograd.Function]) -> Non
     operator = getattr(torch.ops.cgfast, name).default
 
     def autograd(*args: object) -> object:
-        if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in args):
+        if transforms_active():
+            msg = f"torch.ops.cgfast.{name} has no formula for transforms: call cgfast.functional.{name}, which has"
+            raise RuntimeError(msg)
+        if wants_gradient(*tensors_of(args)):
             return apply(function, *args)
         with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
             return operator(*args)
@@ -70,7 +94,7 @@ def refuse_gradient(name: str, instead: str) -> None:
     operator = getattr(torch.ops.cgfast, name).default
 
     def refuse(*args: object) -> object:
-        if wants_gradient(*(a for a in args if isinstance(a, torch.Tensor))):
+        if wants_gradient(*tensors_of(args)):
             msg = f"torch.ops.cgfast.{name} has no gradient of its own: call {instead}, which has"
             raise RuntimeError(msg)
         with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd

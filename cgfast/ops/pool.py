@@ -24,7 +24,7 @@ def _pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
         raise ValueError(msg)
     x, graph_ptr = rows(x), graph_ptr.contiguous()
     (n_rows, n_features), n_graphs = x.shape, len(graph_ptr) - 1
-    out = torch.empty((n_graphs, n_features), dtype=x.dtype)
+    out = x.new_empty((n_graphs, n_features))
     native("pool", x.dtype)(
         address(x), x.stride(0), n_rows, n_features, address(graph_ptr), n_graphs, reduce, address(out), thread_count()
     )
@@ -42,7 +42,7 @@ _OPERATOR = register("pool", "(Tensor x, Tensor graph_ptr, str reduce) -> Tensor
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:  # noqa: ANN401 - torch's interface
-        if is_plain(x):
+        if is_plain(x, graph_ptr):
             out = _pool(x, graph_ptr, reduce)
         else:
             with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 - the documented way to go below autograd
@@ -63,7 +63,7 @@ class _Pool(torch.autograd.Function):
         x, out = kept
         # Atoms that tie for the extreme share its gradient.
         chosen = (x == out.index_select(0, crystal)).to(grad.dtype)
-        sharing = torch.zeros_like(grad).index_add(0, crystal, chosen).clamp(min=1)
+        sharing = torch.where(counts[:, None] == 0, 1.0, torch.zeros_like(grad).index_add(0, crystal, chosen))
         return chosen * (grad / sharing).index_select(0, crystal), None, None
 
 
@@ -72,6 +72,6 @@ register_autograd("pool", _Pool)
 
 def pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
     """torch.ops.cgfast.pool, by the shortest way."""
-    function = partial(apply, _Pool) if is_plain(x) and torch.is_grad_enabled() else _OPERATOR
+    function = partial(apply, _Pool) if is_plain(x, graph_ptr) and torch.is_grad_enabled() else _OPERATOR
     out: Tensor = function(x, graph_ptr, reduce)
     return out

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 def _sort_edges(edge_index: Tensor, n_targets: int) -> tuple[Tensor, Tensor, Tensor]:
     check_tensor(edge_index, "edge_index", torch.int64, (2, None), edge_index.device)
+    if n_targets < 0:
+        msg = f"n_targets must be at least 0, got {n_targets}"
+        raise ValueError(msg)
     edges = edge_index.contiguous()
     n_edges = edges.shape[1]
-    source, order, row_ptr = (torch.empty(n, dtype=torch.int64) for n in (n_edges, n_edges, n_targets + 1))
+    source, order, row_ptr = (edges.new_empty(n) for n in (n_edges, n_edges, n_targets + 1))
     start, row_bytes = address(edges), n_edges * edges.element_size()
     core().sort_edges(start, start + row_bytes, n_edges, n_targets, address(source), address(row_ptr), address(order))
     return source, row_ptr, order

@@ -22,10 +22,9 @@ class Split(NamedTuple):
     weight: Tensor
 
 
-def takes_products(x: Tensor) -> bool:
-    """Whether the core can multiply such an x: plain, on the CPU, and no transform or autocast at work."""
-    plain = is_plain(x) and x.device.type == "cpu" and x.dtype in FLOATS
-    return plain and not transforms_active() and not torch.is_autocast_enabled("cpu")
+def takes_products(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether the core can multiply such tensors: float, plain, and no transform or autocast at work."""
+    return x.dtype in FLOATS and not transforms_active() and not torch.is_autocast_enabled("cpu") and is_plain(x, *others)
 
 
 def native_split_linear(
@@ -57,8 +56,7 @@ def native_split_linear(
 
 def node_products(layer: Any, target: Tensor, source: Tensor, n_out: int) -> tuple[Tensor, Tensor]:  # noqa: ANN401
     """P (N, n_out) and q (M, n_out) of a native_split_linear()."""
-    p = torch.empty((target.shape[0], n_out), dtype=target.dtype)
-    q = torch.empty((source.shape[0], n_out), dtype=target.dtype)
+    p, q = target.new_empty((target.shape[0], n_out)), source.new_empty((source.shape[0], n_out))
     native("split_linear", target.dtype)(layer, p.data_ptr(), q.data_ptr(), thread_count())
     return p, q
 
@@ -73,17 +71,17 @@ class _NodeProducts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, of_p: Tensor, of_q: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's interface
-        if torch.is_grad_enabled() or not is_plain(of_p):
+        if torch.is_grad_enabled() or not is_plain(of_p, of_q):
             return _differentiable_backward(ctx, of_p, of_q)
         needs, (target, given, weight) = ctx.needs_input_grad, ctx.saved_tensors
         target, source, weight = rows(target), rows(target if given is None else given), rows(weight)
         of_p, of_q = of_p.contiguous(), of_q.contiguous()
-        of_target = torch.empty(target.shape, dtype=target.dtype) if needs[0] else None
-        of_source = torch.empty(source.shape, dtype=source.dtype) if needs[1] else None
+        of_target = target.new_empty(target.shape) if needs[0] else None
+        of_source = source.new_empty(source.shape) if needs[1] else None
         of_weight = of_bias = None
         if needs[2] or needs[3]:
-            of_weight = torch.zeros(weight.shape, dtype=weight.dtype)  # zero for the edge features, which are not multiplied
-            of_bias = torch.empty(weight.shape[0], dtype=weight.dtype)
+            of_weight = weight.new_zeros(weight.shape)  # zero for the edge features, which are not multiplied
+            of_bias = weight.new_empty(weight.shape[0])
         same = of_target if given is None else of_source
         native("split_linear_backward", target.dtype)(
             native_split_linear(target, source, weight, None),
@@ -117,7 +115,7 @@ def split_linear(target: Tensor, source: Tensor, weight: Tensor, bias: Tensor | 
     end = n_target + source.shape[1]
     rest = weight[:, end:].t()
     same_dtype = target.dtype == source.dtype == weight.dtype and (bias is None or bias.dtype == weight.dtype)
-    if same_dtype and weight.device.type == "cpu" and takes_products(target) and takes_products(source):
+    if same_dtype and takes_products(target, source, weight, bias):
         if torch.is_grad_enabled():
             p, q = apply(_NodeProducts, target, None if source is target else source, weight, bias)
             return Split(p, q, rest)

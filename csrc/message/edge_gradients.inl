@@ -167,6 +167,9 @@ void edge_gradients(const TiledEdges<T>& edges, const Op& op, const EdgeGradient
         }
         for (int64_t b = 0; b < order.n; ++b) {
             const int64_t id = edges.id(block.begin + b);
+            for (int64_t k = 0; n_features == 0 && gradients.edge_attr != nullptr && k < edges.n_basis; ++k) {
+                gradients.edge_attr[id * edges.n_basis + k] = T(0);
+            }
             if (gradients.distances != nullptr) gradients.distances[id] = singles.distances[b];
             if (gradients.edge_weight != nullptr) gradients.edge_weight[id] = singles.edge_weight[b];
         }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "../check.hpp"
 #include "gradient_chunks.hpp"
 #include "kernels.hpp"
 #include "run_kernel.hpp"
@@ -36,7 +37,11 @@ template <class T>
 double total_weight(const MessageEdges<T>& edges, int64_t first, int64_t last) {
     if (edges.edge_weight == nullptr) return static_cast<double>(last - first);
     double sum = 0;
-    for (int64_t e = first; e < last; ++e) sum += static_cast<double>(edges.edge_weight[edges.id(e)]);
+    for (int64_t e = first; e < last; ++e) {
+        const double weight = static_cast<double>(edges.edge_weight[edges.id(e)]);
+        CGFAST_CHECK(!(weight < 0), "edge_weight must not be negative where moments are taken, got " << weight);
+        sum += weight;
+    }
     return sum;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "../check.hpp"
 
@@ -19,6 +20,16 @@ void check_range(const char* name, const int64_t* indices, int64_t n, int64_t li
                  name << " must lie in [0, " << limit << "), got values from " << low << " to " << high);
 }
 
+// Two edges with one row of features would write the gradient of that row twice.
+void check_permutation(const int64_t* order, int64_t n) {
+    check_range("order", order, n, n);
+    std::vector<char> seen(n, 0);
+    for (int64_t e = 0; e < n; ++e) {
+        CGFAST_CHECK(seen[order[e]] == 0, "order must hold every edge once, got " << order[e] << " twice");
+        seen[order[e]] = 1;
+    }
+}
+
 }  // namespace
 
 template <class T>
@@ -32,7 +43,7 @@ void check(const MessageEdges<T>& edges) {
     CGFAST_CHECK(row_ptr[edges.n_rows] == edges.n_edges,
                  "row_ptr must end with the number of edges (" << edges.n_edges << "), got " << row_ptr[edges.n_rows]);
     check_range("source", edges.source, edges.n_edges, edges.n_sources);
-    if (edges.order != nullptr) check_range("order", edges.order, edges.n_edges, edges.n_edges);
+    if (edges.order != nullptr) check_permutation(edges.order, edges.n_edges);
     if (edges.distances == nullptr) return;
     const GaussianBasis& basis = edges.basis;
     CGFAST_CHECK(std::isfinite(basis.start) && std::isfinite(basis.step) && std::isfinite(basis.width) &&
