@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 FLOATS = (torch.float32, torch.float64)
 
 
+def is_autocast(device: torch.device) -> bool:
+    """Whether autocast is on for tensors of `device`."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Whether the values can be looked at: not while torch traces a graph, and not on the meta device."""
+    return not torch.compiler.is_compiling() and tensor.device.type != "meta"
+
+
 def check_tensor(
     tensor: Tensor, name: str, dtype: torch.dtype | tuple[torch.dtype, ...], shape: tuple[int | None, ...], device: torch.device
 ) -> None:
@@ -106,7 +116,7 @@ def check_affine(p: Tensor, center: Tensor | None, scale: Tensor | None, shift: 
 
 def check_indices(source: Tensor, row_ptr: Tensor, n_sources: int, order: Tensor | None = None) -> None:
     """The values of source, row_ptr and order (the kernels check them natively). Skipped while torch traces a graph."""
-    if torch.compiler.is_compiling():
+    if not _has_values(row_ptr):
         return
     check_pointers(row_ptr, "row_ptr", len(source), "edges")
     check_range(source, "source", n_sources)
@@ -119,7 +129,7 @@ def check_indices(source: Tensor, row_ptr: Tensor, n_sources: int, order: Tensor
 
 def check_range(indices: Tensor, name: str, limit: int) -> None:
     """Indices lie in [0, limit). Skipped while torch traces a graph."""
-    if torch.compiler.is_compiling() or len(indices) == 0:
+    if not _has_values(indices) or len(indices) == 0:
         return
     low, high = int(indices.min()), int(indices.max())
     if low < 0 or high >= limit:
@@ -129,7 +139,7 @@ def check_range(indices: Tensor, name: str, limit: int) -> None:
 
 def check_pointers(pointers: Tensor, name: str, total: int, what: str) -> None:
     """Pointers begin with 0, never decrease and end with the total. Skipped while torch traces a graph."""
-    if torch.compiler.is_compiling():
+    if not _has_values(pointers):
         return
     if len(pointers) == 0 or int(pointers[0]) != 0:
         msg = f"{name} must begin with 0, got {pointers[:3].tolist()}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cgfast import ops, reference
-from cgfast.checks import check_affine, check_indices, check_message, check_pointers, check_range, check_tensor
+from cgfast.checks import check_affine, check_indices, check_message, check_pointers, check_range, check_tensor, is_autocast
 from cgfast.ops.edges import Edges, for_reference
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def gated_message(
     the module's docstring.
     """
     dtype = p.dtype
-    if dtype in _HALF or torch.is_autocast_enabled(p.device.type):
+    if dtype in _HALF or is_autocast(p.device):
         p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))
         center, scale, shift = (_wide(t) for t in (center, scale, shift))
     edges = _edges(p, q, source, row_ptr, order, edge_attr, weight, distances, basis, edge_weight)
@@ -89,7 +89,7 @@ def edge_moments(
     bfloat16 give float32. What a batch norm over edges needs, without a tensor of edges. Without edges (or if the weights
     do not sum to something positive) both are NaN.
     """
-    if p.dtype in _HALF or torch.is_autocast_enabled(p.device.type):
+    if p.dtype in _HALF or is_autocast(p.device):
         p, q, edge_attr, weight, edge_weight = (_wide(t) for t in (p, q, edge_attr, weight, edge_weight))
     edges = _edges(p, q, source, row_ptr, order, edge_attr, weight, distances, basis, edge_weight)
     if _use_kernel(p):
@@ -111,7 +111,7 @@ def sort_edges(edge_index: Tensor, n_targets: int) -> tuple[Tensor, Tensor, Tens
         sorted_edges: tuple[Tensor, Tensor, Tensor] = ops.sort_edges(edge_index, n_targets)
         return sorted_edges
     check_tensor(edge_index, "edge_index", torch.int64, (2, None), edge_index.device)
-    check_range(edge_index[1], "target", n_targets)
+    check_range(edge_index[1], "edge_index's targets", n_targets)
     return reference.sort_edges(edge_index, n_targets)
 
 
@@ -225,7 +225,8 @@ def _use_kernel(tensor: Tensor) -> bool:
         return False
     device = tensor.device.type
     if device != "cpu":
-        _warn_no_kernel(device)
+        if device != "meta":
+            _warn_no_kernel(device)
         return False
     return True
 

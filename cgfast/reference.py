@@ -121,8 +121,8 @@ def edge_moments(
 def sort_edges(edge_index: Tensor, n_targets: int) -> tuple[Tensor, Tensor, Tensor]:
     """(2, E) edges in any order to sources by target, row_ptr (n_targets + 1,), and the stable order that sorts them."""
     target, order = torch.sort(edge_index[1], stable=True)
-    counts = torch.bincount(target, minlength=n_targets)
-    return edge_index[0].index_select(0, order), torch.cat([counts.new_zeros(1), counts.cumsum(0)]), order
+    row_ptr = torch.searchsorted(target, torch.arange(n_targets + 1, device=target.device))
+    return edge_index[0].index_select(0, order), row_ptr, order
 
 
 def pool(x: Tensor, graph_ptr: Tensor, reduce: str = "mean") -> Tensor:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from cgfast import functional, ops, reference
 from cgfast.basis import GaussianBasis
-from cgfast.checks import check_pointers
+from cgfast.checks import check_pointers, is_autocast
 from cgfast.graph import CrystalGraph
 from cgfast.nn.edge_rows import FLOWS, EdgeRows, edge_rows, row_weights
+from cgfast.nn.linear_parameters import linear_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,7 +126,7 @@ class CGConv(nn.Module):
     def _check_dtypes(self, *parts: Tensor) -> None:
         dtype = self.lin_f.weight.dtype
         for part in parts:
-            if part.dtype != dtype and not torch.is_autocast_enabled(part.device.type):
+            if part.dtype != dtype and not is_autocast(part.device):
                 msg = f"x must be {dtype} like the layer's parameters, got {part.dtype}"
                 raise ValueError(msg)
 
@@ -206,14 +207,29 @@ class CGConv(nn.Module):
         residual: bool = False,
     ) -> Tensor:
         """(N, F): messages summed over the edges of each target, plus the target if it is to be added."""
-        gate, core = self.lin_f, self.lin_s
-        linears = (gate.weight, core.weight, gate.bias, core.bias)
-        features = (term.get("edge_attr"), term.get("distances"))
-        if ops.takes_layer(target, source, *linears, *rows[:3], *features, edge_weight):
-            basis = term.get("basis")
-            numbers = (0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)
-            other = None if source is target else source
-            return ops.gated_layer(target, other, *linears, *rows[:3], *features, *numbers, edge_weight, residual)
+        gate, core = linear_parameters(self.lin_f, "lin_f"), linear_parameters(self.lin_s, "lin_s")
+        basis = term.get("basis")
+        start, step, width = (0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)
+        layer = ops.GatedLayer(
+            target,
+            None if source is target else source,
+            gate.weight,
+            core.weight,
+            gate.bias,
+            core.bias,
+            rows.source,
+            rows.row_ptr,
+            rows.order,
+            term.get("edge_attr"),
+            term.get("distances"),
+            start,
+            step,
+            width,
+            edge_weight,
+            residual,
+        )
+        if ops.takes_layer(layer):
+            return ops.gated_layer(layer)
         p, q, weight = self.split(target, source)
         if term:
             term["weight"] = weight
@@ -222,8 +238,14 @@ class CGConv(nn.Module):
 
     def split(self, target: Tensor, source: Tensor) -> ops.Split:
         """What the layer's weights make of atoms, and what is left for edges."""
-        gate, core = self.lin_f, self.lin_s
-        bias = None if gate.bias is None else torch.cat((gate.bias, core.bias))
+        gate, core = linear_parameters(self.lin_f, "lin_f"), linear_parameters(self.lin_s, "lin_s")
+        bias = None
+        if gate.bias is not None or core.bias is not None:
+            biases = [gate.weight.new_zeros(gate.weight.shape[0]) if b is None else b for b in (gate.bias, core.bias)]
+            bias = torch.cat(biases)
+        if gate.weight.shape != core.weight.shape:
+            msg = f"lin_s.weight must be like lin_f.weight, {tuple(gate.weight.shape)}, got {tuple(core.weight.shape)}"
+            raise ValueError(msg)
         return ops.split_linear(target, source, torch.cat((gate.weight, core.weight)), bias)
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from cgfast import functional
 from cgfast.nn.edge_norm import Affine, batch_affine, running_affine, uses_batch_statistics
+from cgfast.nn.linear_parameters import linear_parameters
 from cgfast.ops import split_linear
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class CrystalGraphConv(nn.Module):
         self.nbr_fea_len = nbr_fea_len
         self.gate = gate
         channels = 2 * atom_fea_len if gate else atom_fea_len
+        self._shape = (channels, 2 * atom_fea_len + nbr_fea_len)
         self.fc_full = nn.Linear(2 * atom_fea_len + nbr_fea_len, channels)
         self.bn1 = nn.BatchNorm1d(channels)
         self.bn2 = nn.BatchNorm1d(atom_fea_len)
@@ -65,43 +67,51 @@ class CrystalGraphConv(nn.Module):
             msg = "give exactly one of edge_attr and basis, got " + ("none" if basis is None else "both")
             raise ValueError(msg)
         graph = graph.torch()
-        weight: Tensor = self.fc_full.weight
-        bias: Tensor = self.fc_full.bias
+        if x.dim() != 2 or x.shape[1] != self.atom_fea_len:
+            msg = f"x must have shape (N, {self.atom_fea_len}), got {tuple(x.shape)}"
+            raise ValueError(msg)
+        weight, bias = linear_parameters(self.fc_full, "fc_full")
+        if weight.shape != self._shape or (bias is not None and bias.shape != self._shape[:1]):
+            got = f"{tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}"
+            msg = f"fc_full's weight and bias must have shapes {self._shape} and {self._shape[:1]}, got {got}"
+            raise ValueError(msg)
         from_batch = uses_batch_statistics(self.bn1)
         if not from_batch:
             scale, shift = running_affine(self.bn1)
-            weight, bias = weight * scale[:, None], bias * scale + shift
+            weight, bias = weight * scale[:, None], shift if bias is None else bias * scale + shift
         p, q, on_edges = split_linear(x, x, weight, bias)
         if elements is not None:
             x, p, q = x.index_select(0, elements), p.index_select(0, elements), q.index_select(0, elements)
+        if not self.gate:
+            # The op has a gate: one that is open, whatever comes in.
+            p = torch.cat([torch.full_like(p, OPEN_GATE), p], dim=1)
+            q, on_edges = (torch.cat([torch.zeros_like(t), t], dim=1) for t in (q, on_edges))
         edges: dict[str, Any] = {
             "source": graph.source,
             "row_ptr": graph.row_ptr,
             "edge_attr": edge_attr,
+            "weight": on_edges,
             "distances": _distances(graph, basis),
             "basis": basis,
             "edge_weight": graph.edge_weight,
         }
-        affine = None
-        if from_batch:
-            affine = batch_affine(
-                self.bn1,
-                lambda: functional.edge_moments(p, q, weight=on_edges, **edges),
-                graph.edge_index.shape[1],
-                graph.edge_weight,
-            )
-        return self._update(x, self._message(p, q, on_edges, affine, edges))
+        change: dict[str, Any] = self._normalise(p, q, edges) if from_batch else {}
+        return self._update(x, functional.gated_message(p, q, **edges, **change))
 
-    def _message(self, p: Tensor, q: Tensor, weight: Tensor, affine: Affine | None, edges: dict[str, Any]) -> Tensor:
+    def _normalise(self, p: Tensor, q: Tensor, edges: dict[str, Any]) -> dict[str, Tensor]:
+        """bn1 by the statistics of these edges: center, scale and shift as functional.gated_message takes them."""
+
+        def moments() -> tuple[Tensor, Tensor]:
+            mean, variance = functional.edge_moments(p, q, **edges)
+            return (mean, variance) if self.gate else (mean[self.atom_fea_len :], variance[self.atom_fea_len :])
+
+        affine = batch_affine(self.bn1, moments, edges["source"].shape[0], edges["edge_weight"])
+        if affine is None:
+            return {}
         if not self.gate:
-            # The op has a gate: one that is open, whatever comes in.
-            p = torch.cat([torch.full_like(p, OPEN_GATE), p], dim=1)
-            q, weight = (torch.cat([torch.zeros_like(t), t], dim=1) for t in (q, weight))
-            if affine is not None:
-                closed, one = torch.zeros_like(affine.scale), torch.ones_like(affine.scale)
-                affine = Affine(*(torch.cat(parts) for parts in zip((closed, one, closed), affine, strict=True)))
-        change = {} if affine is None else affine._asdict()
-        return functional.gated_message(p, q, weight=weight, **edges, **change)
+            closed, one = torch.zeros_like(affine.scale), torch.ones_like(affine.scale)
+            affine = Affine(*(torch.cat(parts) for parts in zip((closed, one, closed), affine, strict=True)))
+        return affine._asdict()
 
     def _update(self, x: Tensor, summed: Tensor) -> Tensor:
         if uses_batch_statistics(self.bn2):

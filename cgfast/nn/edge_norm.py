@@ -31,10 +31,11 @@ def running_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
         msg = "a batch norm without running statistics cannot be folded"
         raise ValueError(msg)
     rate = torch.rsqrt(norm.running_var + norm.eps)
+    mean = norm.running_mean.clone()  # autograd keeps it, and a training step before backward would change it
     if not norm.affine:
-        return rate, -norm.running_mean * rate
+        return rate, -mean * rate
     scale = norm.weight * rate
-    return scale, norm.bias - norm.running_mean * scale
+    return scale, norm.bias - mean * scale
 
 
 def batch_affine(
@@ -53,7 +54,7 @@ def batch_affine(
     total = _count(n_edges, edge_weight)
     mean, variance = moments()
     if norm.training and norm.track_running_stats:
-        _update_running(norm, mean.detach(), variance.detach() * (total / (total - 1)))
+        _update_running(norm, mean.detach(), variance.detach() * _unbiased(total))
     rate = torch.rsqrt(variance + norm.eps)
     if norm.affine:
         return Affine(mean, norm.weight * rate, norm.bias)
@@ -71,6 +72,13 @@ def _count(n_edges: int, edge_weight: Tensor | None) -> Tensor | int:
         msg = f"edge_weight must sum to more than 1 in training, got {float(total)}"
         raise ValueError(msg)
     return total
+
+
+def _unbiased(total: Tensor | int) -> Tensor | float:
+    """N / (n - 1); NaN where compiled code, which cannot refuse it, meets weights that sum to no more than 1."""
+    if isinstance(total, torch.Tensor):
+        return torch.where(total > 1, total / (total - 1), torch.nan)
+    return total / (total - 1)
 
 
 def _update_running(norm: nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:

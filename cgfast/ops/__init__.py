@@ -4,7 +4,7 @@ cgfast.functional is the way to call them.
 """
 
 from cgfast.ops.edge_moments import edge_moments
-from cgfast.ops.gated_layer import gated_layer, takes_layer
+from cgfast.ops.gated_layer import GatedLayer, gated_layer, takes_layer
 from cgfast.ops.gated_message import gated_message
 from cgfast.ops.operators import transforms_active, wants_gradient
 from cgfast.ops.pool import pool
@@ -12,6 +12,7 @@ from cgfast.ops.sort_edges import sort_edges
 from cgfast.ops.split_linear import Split, split_linear
 
 __all__ = [
+    "GatedLayer",
     "Split",
     "edge_moments",
     "gated_layer",

@@ -109,10 +109,15 @@ def _differentiable_backward(ctx: Any, of_p: Tensor, of_q: Tensor) -> tuple[Tens
 def split_linear(target: Tensor, source: Tensor, weight: Tensor, bias: Tensor | None) -> Split:
     """P (N, C), q (M, C) and weight (K, C) from target (N, F_t), source (M, F_s), weight (C, F_t + F_s + K) and bias (C,).
 
-    Differentiable to any order. By the core where it can, with bits that depend on neither threads nor batch; else by torch.
+    Raises ValueError for shapes that do not fit. Differentiable to any order. By the
+    core where it can, with bits that depend on neither threads nor batch; else by torch.
     """
     n_target = target.shape[1]
     end = n_target + source.shape[1]
+    if weight.dim() != 2 or weight.shape[1] < end or (bias is not None and bias.shape != weight.shape[:1]):
+        got = f"{tuple(weight.shape)} and {None if bias is None else tuple(bias.shape)}"
+        msg = f"weight and bias must have shapes (C, {end} or more) and (C,) for x of {n_target} features, got {got}"
+        raise ValueError(msg)
     rest = weight[:, end:].t()
     same_dtype = target.dtype == source.dtype == weight.dtype and (bias is None or bias.dtype == weight.dtype)
     if same_dtype and takes_products(target, source, weight, bias):

@@ -19,7 +19,7 @@ void sort_edges(const int64_t* source, const int64_t* target, int64_t n_edges, i
         high = std::max(high, target[e]);
     }
     CGFAST_CHECK(low >= 0 && high < n_targets,
-                 "target must lie in [0, " << n_targets << "), got values from " << low << " to " << high);
+                 "edge_index must have targets in [0, " << n_targets << "), got values from " << low << " to " << high);
     std::fill_n(out.row_ptr, n_targets + 1, int64_t(0));
     for (int64_t e = 0; e < n_edges; ++e) ++out.row_ptr[target[e] + 1];
     std::partial_sum(out.row_ptr, out.row_ptr + n_targets + 1, out.row_ptr);

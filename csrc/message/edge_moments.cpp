@@ -73,7 +73,7 @@ void edge_moments(const MessageEdges<T>& edges, T* mean, T* variance, int n_thre
     const TiledEdges<T>& tiled = tiling.edges();
     const int64_t n_tasks = (edges.n_rows + rows_per_task - 1) / rows_per_task;
     std::vector<Moments> parts(n_tasks);
-    run_kernel<T>(n_tasks, tiled.n_basis, n_threads, [&](int64_t task, T* scratch) {
+    run_kernel<T>(n_tasks, operations_of(edges), tiled.n_basis, n_threads, [&](int64_t task, T* scratch) {
         const int64_t first = task * rows_per_task;
         parts[task] = row_moments(kernels, tiled, first, std::min(edges.n_rows, first + rows_per_task), scratch);
     });
@@ -107,7 +107,7 @@ void edge_moments_backward(const MessageEdges<T>& edges, const T* mean, const T*
     const MomentsGradient<T> grad = {tiling.pad(mean, 1, 0, 2), tiling.pad(variance, 1, 0, 2),
                                      tiling.pad(constant.data(), 1, 0, 2), tiling.pad(slope.data(), 1, 0, 2)};
     GradientChunks<T> chunks(tiling, gradients, 0);
-    run_kernel<T>(chunks.size(), tiled.n_basis, n_threads, [&](int64_t c, T* scratch) {
+    run_kernel<T>(chunks.size(), operations_of(edges), tiled.n_basis, n_threads, [&](int64_t c, T* scratch) {
         const RowChunk& rows = chunks.begin(c);
         kernels.edge_moments_backward(tiled, grad, chunks.gradients(c), scratch, rows.first, rows.last);
     });

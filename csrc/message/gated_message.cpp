@@ -30,7 +30,7 @@ void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out
     const T* padded_start = tiling.pad(start, edges.n_rows, edges.n_features, 1);
     PaddedOutput<T> result(out, edges.n_rows, edges.n_features, tiled.n_features, 1);
     const int64_t n_tasks = (edges.n_rows + rows_per_task - 1) / rows_per_task;
-    run_kernel<T>(n_tasks, tiled.n_basis, n_threads, [&](int64_t task, T* scratch) {
+    run_kernel<T>(n_tasks, operations_of(edges), tiled.n_basis, n_threads, [&](int64_t task, T* scratch) {
         const int64_t first = task * rows_per_task;
         const int64_t last = std::min(edges.n_rows, first + rows_per_task);
         const int64_t n = (last - first) * tiled.n_features;
@@ -58,7 +58,7 @@ void gated_message_backward(const MessageEdges<T>& edges, const Affine<T>& affin
     const int64_t n_sums = affine.scale == nullptr ? 0 : 2 * n_channels;
 
     GradientChunks<T> chunks(tiling, gradients, n_sums);
-    run_kernel<T>(chunks.size(), tiled.n_basis, n_threads, [&](int64_t c, T* scratch) {
+    run_kernel<T>(chunks.size(), operations_of(edges), tiled.n_basis, n_threads, [&](int64_t c, T* scratch) {
         const RowChunk& rows = chunks.begin(c);
         T* sums = n_sums == 0 ? nullptr : chunks.sums(c);
         const AffineGradients<T> affine_gradients = {sums, sums == nullptr ? nullptr : sums + n_channels};

@@ -73,9 +73,10 @@ void multiply(const Atoms<T>& atoms, const SplitLinear<T>& layer, int64_t begin,
     const MessageKernels<T> kernels = message_kernels<T>(active_isa());
     const int64_t n_out = layer.weight.n;
     const std::vector<T> packed = pack_transposed(layer.weight, begin, atoms.width, kernels.tile);
+    const int64_t operations = atoms.n * atoms.width * n_out;
     std::vector<T> start(n_out, T(0));
     for (int64_t c = 0; with_bias && c < n_out; ++c) start[c] = *layer.bias.row(c);
-    run_kernel<T>(tasks_of(atoms.n, rows_per_task), 0, n_threads, [&](int64_t task, T*) {
+    run_kernel<T>(tasks_of(atoms.n, rows_per_task), operations, 0, n_threads, [&](int64_t task, T*) {
         thread_local std::vector<T> scratch;
         const int64_t first = task * rows_per_task;
         const int64_t n = std::min(rows_per_task, atoms.n - first);
@@ -98,7 +99,8 @@ void input_gradient(const Atoms<T>& atoms, const StackedRows<const T>& weight, i
     const MessageKernels<T> kernels = message_kernels<T>(active_isa());
     const std::vector<T> packed =
         pack_rows<T>([&](int64_t k) { return weight.row(k) + begin; }, weight.n, atoms.width, kernels.tile);
-    run_kernel<T>(tasks_of(atoms.n, rows_per_task), 0, n_threads, [&](int64_t task, T*) {
+    const int64_t operations = atoms.n * atoms.width * weight.n;
+    run_kernel<T>(tasks_of(atoms.n, rows_per_task), operations, 0, n_threads, [&](int64_t task, T*) {
         thread_local std::vector<T> scratch;
         const int64_t first = task * rows_per_task;
         const int64_t n = std::min(rows_per_task, atoms.n - first);
@@ -145,9 +147,12 @@ void add_weight_gradient(const MessageKernels<T>& kernels, const Atoms<T>& atoms
             product.c = sums + column;
             kernels.add_product(product);
         }
+        // Sums of short sums: rounding grows with the root of their lengths.
+        scratch.assign(n_out, T(0));
         for (int64_t i = begin; i < begin + n; ++i) {
-            for (int64_t c = 0; c < n_out; ++c) bias_sums[c] += grad[i * n_out + c];
+            for (int64_t c = 0; c < n_out; ++c) scratch[c] += grad[i * n_out + c];
         }
+        for (int64_t c = 0; c < n_out; ++c) bias_sums[c] += scratch[c];
     }
 }
 
@@ -161,8 +166,9 @@ void weight_gradient(const Atoms<T>& atoms, const T* grad, int64_t begin, const 
     const int64_t n_sums = n_out * (padded + 1);
     const int64_t per_task = std::max(rows_per_weight_task, tasks_of(atoms.n, weight_tasks_at_most));
     const int64_t n_tasks = tasks_of(atoms.n, per_task);
+    const int64_t operations = atoms.n * atoms.width * n_out;
     std::vector<T> sums(n_tasks * n_sums, T(0));
-    run_kernel<T>(n_tasks, 0, n_threads, [&](int64_t task, T*) {
+    run_kernel<T>(n_tasks, operations, 0, n_threads, [&](int64_t task, T*) {
         thread_local std::vector<T> scratch;
         T* own = sums.data() + task * n_sums;
         const int64_t first = task * per_task;

@@ -93,9 +93,9 @@ def test_layouts():
 @pytest.mark.parametrize(
     ("edge_index", "n_targets", "message"),
     [
-        (torch.tensor([[0, 0], [0, 5]]), 5, r"target must lie in \[0, 5\), got values from 0 to 5"),
-        (torch.tensor([[0, 0], [-1, 2]]), 5, r"target must lie in \[0, 5\), got values from -1 to 2"),
-        (torch.tensor([[0], [0]]), 0, r"target must lie in \[0, 0\)"),
+        (torch.tensor([[0, 0], [0, 5]]), 5, r"edge_index must have targets in \[0, 5\), got values from 0 to 5"),
+        (torch.tensor([[0, 0], [-1, 2]]), 5, r"edge_index must have targets in \[0, 5\), got values from -1 to 2"),
+        (torch.tensor([[0], [0]]), 0, r"edge_index must have targets in \[0, 0\)"),
         (torch.zeros(2, 4, dtype=torch.int32), 5, r"edge_index must be a torch.int64 .*got torch.int32"),
         (torch.zeros(2, 4), 5, r"edge_index must be a torch.int64 .*got torch.float32"),
         (torch.zeros(4, 2, dtype=torch.int64), 5, r"edge_index .*got torch.int64 of shape \(4, 2\)"),
