@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "denormals.hpp"
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
@@ -20,6 +22,7 @@ namespace {
 struct Job {
     const std::function<void(int64_t)>* task = nullptr;
     int64_t n_tasks = 0;
+    FloatMode::Register mode = FloatMode::get();  // the caller's: a thread with another one would give other bits
     std::atomic<int64_t> next{0};
     std::mutex error_mutex;
     std::exception_ptr error;
@@ -90,6 +93,7 @@ private:
             if (index >= helpers_) continue;
             Job* job = job_;
             lock.unlock();
+            FloatMode::set(job->mode);
             job->work();
             lock.lock();
             if (--running_ == 0) done_.notify_one();

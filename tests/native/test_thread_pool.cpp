@@ -198,24 +198,14 @@ void run_message() {
     std::vector<int64_t> source(n);
     for (int64_t i = 0; i <= n; ++i) row_ptr.push_back(i);
     for (int64_t i = 0; i < n; ++i) source[i] = n - 1 - i;
-    cgfast::gated_message<float>({p.data(),
-                                  2,
-                                  p.data(),
-                                  2,
-                                  n,
-                                  n,
-                                  1,
-                                  n,
-                                  row_ptr.data(),
-                                  source.data(),
-                                  nullptr,
-                                  nullptr,
-                                  0,
-                                  nullptr,
-                                  nullptr,
-                                  {},
-                                  out.data()},
-                                 3);
+    cgfast::MessageEdges<float> edges = {};
+    edges.p = edges.q = p.data();
+    edges.p_stride = edges.q_stride = 2;
+    edges.n_rows = edges.n_sources = edges.n_edges = n;
+    edges.n_features = 1;
+    edges.row_ptr = row_ptr.data();
+    edges.source = source.data();
+    cgfast::gated_message<float>(edges, {}, out.data(), 3);
 }
 
 }  // namespace
