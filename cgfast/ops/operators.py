@@ -43,10 +43,11 @@ def register(name: str, schema: str, implementation: Callable[..., Any], fake: C
 @functools.cache
 def _plain_keys() -> frozenset[int]:
     """The dispatch keys of an ordinary tensor on the CPU, and of one made in inference mode."""
-    ordinary = torch.empty(0, device="cpu")
-    with torch.inference_mode():
-        made_in_inference = torch.empty(0, device="cpu")
-    return frozenset(torch._C._dispatch_keys(tensor).raw_repr() for tensor in (ordinary, made_in_inference))  # noqa: SLF001
+    made = []
+    for inference in (False, True):  # said both times: the first call may come from inside inference mode
+        with torch.inference_mode(inference):
+            made.append(torch.empty(0, device="cpu"))
+    return frozenset(torch._C._dispatch_keys(tensor).raw_repr() for tensor in made)  # noqa: SLF001
 
 
 def is_plain(*tensors: Tensor | None) -> bool:

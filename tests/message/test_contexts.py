@@ -202,3 +202,21 @@ def test_repeated_calls_have_the_same_bits():
         problem, moments = with_leaves(message_problem(term)), with_leaves(moments_problem(term))
         assert_same(message_and_gradients(KERNEL, problem), message_and_gradients(KERNEL, problem), 0.0)
         assert_same(moments_and_gradients(KERNEL, moments), moments_and_gradients(KERNEL, moments), 0.0)
+
+
+FIRST_CALL_IN_INFERENCE = """
+import torch
+from cgfast.ops.operators import is_plain
+with torch.inference_mode():
+    assert is_plain(torch.zeros(1))
+assert is_plain(torch.zeros(1), torch.nn.Parameter(torch.zeros(1)), None)
+assert not is_plain(torch.zeros(1), torch._neg_view(torch.zeros(1)))
+print("fast")
+"""
+
+
+def test_the_short_way_stays_open_after_a_first_call_in_inference_mode():
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", FIRST_CALL_IN_INFERENCE], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "fast", done.stderr
