@@ -216,7 +216,5 @@ print("fast")
 
 
 def test_the_short_way_stays_open_after_a_first_call_in_inference_mode():
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", FIRST_CALL_IN_INFERENCE], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-P", "-c", FIRST_CALL_IN_INFERENCE], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "fast", done.stderr
