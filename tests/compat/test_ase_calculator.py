@@ -247,7 +247,7 @@ def test_without_ase():
         "except AttributeError as error: print(error)\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(cgfast.__file__).parents[1]
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, cwd=Path(cgfast.__file__).parents[1]
     )
     assert answer.returncode == 0, answer.stderr
     lines = answer.stdout.splitlines()

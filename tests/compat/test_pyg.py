@@ -287,6 +287,6 @@ def test_without_pyg():
         "        print(error)\n"
         "assert not [name for name in sys.modules if name.startswith('torch_geometric.')]\n"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    answer = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, timeout=120)
     hint = "the package 'torch_geometric' is not installed; run: pip install \"cgfast[pyg]\""
     assert answer.stdout.splitlines() == ["torch.Size([2, 4])", hint, hint], answer.stderr
