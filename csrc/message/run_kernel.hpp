@@ -16,8 +16,8 @@ int64_t operations_of(const MessageEdges<T>& edges) {
     return edges.n_edges * edges.n_features * 64;
 }
 
-// Below this many operations (some tenths of a millisecond) the caller works alone: to wake a thread takes time, and where
-// torch's threads spin on every core it takes a scheduler's slice.
+// Below this many operations (some tenths of a millisecond) the caller works alone: to wake a thread takes time, and
+// where torch's threads spin on every core it takes a scheduler's slice.
 constexpr int64_t operations_worth_a_thread = int64_t(1) << 24;
 
 // Calls body(task, scratch) for every task. operations: roughly how many multiplications all of them make.
