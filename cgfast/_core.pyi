@@ -27,6 +27,37 @@ def sort_edges(
     source: int, target: int, n_edges: int, n_targets: int, sorted_source: int, row_ptr: int, order: int
 ) -> None: ...
 
+class StoredGraphs:
+    def __init__(
+        self,
+        graph_ptr: int,
+        edge_ptr: int,
+        n_crystals: int,
+        n_atoms: int,
+        n_edges: int,
+        degree: int,
+        source: int,
+        atomic_numbers: int,
+        distances: int,
+        edge_weight: int,
+        value_bytes: int,
+    ) -> None: ...
+    def collate(
+        self,
+        indices: int,
+        n_indices: int,
+        n_atoms: int,
+        n_edges: int,
+        source: int,
+        target: int,
+        row_ptr: int,
+        graph_ptr: int,
+        atomic_numbers: int,
+        distances: int,
+        edge_weight: int,
+        n_threads: int,
+    ) -> None: ...
+
 class MessageEdgesFloat32:
     def __init__(
         self,

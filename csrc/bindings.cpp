@@ -2,6 +2,7 @@
 // checked (dtype, shape, contiguity) and keeps alive; no torch and no NumPy type crosses this boundary.
 #include <pybind11/pybind11.h>
 
+#include "graph/collate.hpp"
 #include "graph/pool.hpp"
 #include "graph/sort_edges.hpp"
 #include "isa.hpp"
@@ -15,6 +16,7 @@ using cgfast::EdgeGradients;
 using cgfast::MessageEdges;
 using cgfast::NeighborSearch;
 using cgfast::SplitLinear;
+using cgfast::StoredGraphs;
 
 namespace {
 
@@ -155,6 +157,32 @@ void sort_edges(uintptr_t source, uintptr_t target, int64_t n_edges, int64_t n_t
                        {pointer<int64_t>(sorted_source), pointer<int64_t>(row_ptr), pointer<int64_t>(order)});
 }
 
+StoredGraphs make_stored_graphs(uintptr_t graph_ptr, uintptr_t edge_ptr, int64_t n_crystals, int64_t n_atoms,
+                                int64_t n_edges, uintptr_t degree, uintptr_t source, uintptr_t atomic_numbers,
+                                uintptr_t distances, uintptr_t edge_weight, int64_t value_bytes) {
+    return {pointer<const int64_t>(graph_ptr),
+            pointer<const int64_t>(edge_ptr),
+            n_crystals,
+            n_atoms,
+            n_edges,
+            pointer<const int32_t>(degree),
+            pointer<const int32_t>(source),
+            pointer<const uint8_t>(atomic_numbers),
+            pointer<const void>(distances),
+            pointer<const void>(edge_weight),
+            value_bytes};
+}
+
+void collate(const StoredGraphs& stored, uintptr_t indices, int64_t n_indices, int64_t n_atoms, int64_t n_edges,
+             uintptr_t source, uintptr_t target, uintptr_t row_ptr, uintptr_t graph_ptr, uintptr_t atomic_numbers,
+             uintptr_t distances, uintptr_t edge_weight, int n_threads) {
+    cgfast::collate(stored, pointer<const int64_t>(indices), n_indices,
+                    {n_atoms, n_edges, pointer<int64_t>(source), pointer<int64_t>(target), pointer<int64_t>(row_ptr),
+                     pointer<int64_t>(graph_ptr), pointer<int32_t>(atomic_numbers), pointer<void>(distances),
+                     pointer<void>(edge_weight)},
+                    n_threads);
+}
+
 // Every op of one dtype (float32, float64), under names that end in it.
 template <class T>
 void define_message_ops(py::module_& m, const std::string& dtype) {
@@ -189,6 +217,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         .def_property_readonly("n_edges", &NeighborSearch::n_edges)
         .def("fill", &fill);
     m.def("sort_edges", &sort_edges, py::call_guard<py::gil_scoped_release>());
+    py::class_<StoredGraphs>(m, "StoredGraphs")
+        .def(py::init(&make_stored_graphs))
+        .def("collate", &collate, py::call_guard<py::gil_scoped_release>());
     define_message_ops<float>(m, "float32");
     define_message_ops<double>(m, "float64");
 }

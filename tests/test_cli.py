@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from cgfast.models import OutputColumn, Target
 from cgfast.neighbors import GraphSpec
 from cgfast.screening import Progress
 
@@ -31,24 +32,23 @@ if TYPE_CHECKING:
 class StandInModel:
     """Predicts the mean atomic number; raises for krypton."""
 
-    unit = "eV"
     task = "regression"
-    classes = None
-    property = "mean atomic number"
     max_atomic_number = 100
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.column = "mean_z" if name.startswith("mean") else name
+        column = "mean_z" if name.startswith("mean") else name
+        self.targets = (Target("mean atomic number", "eV", column),)
+        self.columns = (OutputColumn(column, "eV"),)
         self.sha256 = f"{name:0<64}"
         self.spec = GraphSpec()
 
-    def predict_graph(self, graph: Any) -> np.ndarray:
+    def predict_columns(self, graph: Any) -> np.ndarray:
         if 36 in graph.atomic_numbers:
             message = "no krypton"
             raise TypeError(message)
         parts = np.split(graph.atomic_numbers, graph.graph_ptr[1:-1])
-        return np.array([part.mean() for part in parts])
+        return np.array([[part.mean()] for part in parts])
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load_model(name: str, *, atom_init: object = None) -> StandInModel:
         del atom_init
-        if name not in {"mean", "mean-2", "other"}:
+        if name not in {"mean", "mean-2", "other", "cgfast/formation-energy"}:
             message = f"unknown model {name!r}; did you mean 'mean'?"
             raise ValueError(message)
         return StandInModel(name)
@@ -129,6 +129,13 @@ def test_out(tmp_path: Path, suffix: str) -> None:
     table = pa_csv.read_csv(out) if suffix == "csv" else pq.read_table(out)
     expected = {"id": ["c0", "c2"], "mean_z": [9.5, 10.0], "flags": ["ok", "ok"], "energy": [-1.0, -3.0]}
     assert table.to_pydict() == expected
+
+
+def test_the_model_that_needs_no_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.parquet", ["Na"])
+    run("screen", path, "-o", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["id,cgfast/formation-energy,flags", "c0,9.5,ok"]
+    assert "cgfast/formation-energy" in run("screen", "--help").stdout
 
 
 def test_colliding_models(tmp_path: Path) -> None:
@@ -259,6 +266,22 @@ def test_models_lists_all_eight() -> None:
     for name in ("formation-energy-per-atom", "band-gap", "semi-metal-classification", "poisson-ratio"):
         assert re.search(rf"^ *{name} ", output, re.MULTILINE)
     assert "eV/atom" in output
+
+
+def test_models_of_several_properties_have_a_line_for_each(monkeypatch) -> None:
+    several = SimpleNamespace(
+        name="cgfast/electronic",
+        property="band gap; Fermi energy",
+        unit="eV; V",
+        training_data="crystals",
+        published_error="MAE 0.4 eV; not given",
+        available=True,
+        hint="",
+    )
+    monkeypatch.setattr("cgfast.models.available_models", lambda: [several])
+    output = run("models").stdout
+    assert re.search(r"cgfast/electronic +band gap +eV +crystals +MAE 0\.4 eV +yes", output)
+    assert re.search(r"^ +Fermi energy +V +not given", output, re.MULTILINE)
 
 
 def test_models_that_are_missing_say_how_to_get_them(monkeypatch) -> None:

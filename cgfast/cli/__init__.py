@@ -54,7 +54,12 @@ def _options(
 @app.command()
 def screen(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Parquet, CIF, zip of CIF, folders or globs of them.")],
-    model: Annotated[list[str], typer.Option("--model", "-m", help="Name (see `cgfast models`) or file; may be repeated.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="Name (see `cgfast models`) or file; may be repeated.", show_default="cgfast/formation-energy"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Predictions: .parquet or .csv.")] = None,
     batch_atoms: Annotated[int, typer.Option(help="Atoms per batch of graphs.")] = BATCH_ATOMS,
     threads: Annotated[int | None, typer.Option(help="Threads to compute with.")] = None,
@@ -89,6 +94,7 @@ def screen(
     with sentences():
         from cgfast.cli.progress import show_progress
         from cgfast.cli.show import show_result
+        from cgfast.models.own import DEFAULT_MODEL
         from cgfast.screening import FailuresError
         from cgfast.screening import screen as run_screen
 
@@ -97,7 +103,7 @@ def screen(
             with show_progress() as on_progress:
                 result = run_screen(
                     inputs[0] if len(inputs) == 1 else inputs,
-                    model,
+                    model or DEFAULT_MODEL,
                     out=out,
                     batch_atoms=batch_atoms,
                     threads=threads,

@@ -34,8 +34,8 @@ def sentences() -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
-    except KeyboardInterrupt:
-        raise _fail("interrupted; no output was written", INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        raise _fail(str(error) or "interrupted; no output was written", INTERRUPTED) from None
     except Exception as error:
         if os.environ.get("CGFAST_DEBUG") == "1":
             raise

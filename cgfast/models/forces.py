@@ -144,7 +144,7 @@ def _strained_distances(graph: CrystalGraph, positions: Tensor, cell: Tensor | N
 def check_energy_model(model: PropertyModel) -> bool:
     """True if `model` predicts eV per atom, False if the energy of a cell. Raises ValueError for a target that is no energy."""
     target = model.target
-    if model.network.classification or target.unit not in (PER_ATOM_UNIT, "eV"):
+    if target.classes is not None or target.unit not in (PER_ATOM_UNIT, "eV"):
         known = False
     else:
         known = target.unit == PER_ATOM_UNIT or target.property.strip().lower() in ENERGIES_OF_A_CELL
@@ -155,6 +155,15 @@ def check_energy_model(model: PropertyModel) -> bool:
         )
         raise ValueError(msg)
     return target.unit == PER_ATOM_UNIT
+
+
+def frozen_networks(model: PropertyModel, dtype: torch.dtype | None = None) -> Callable[[CrystalGraph], Tensor]:
+    """What gives the model's normalised output: its network, or the mean over the members of its ensemble; see frozen()."""
+    networks = [frozen(network, dtype) for network in model.networks]
+    if len(networks) == 1:
+        return networks[0]
+    # The normaliser is linear and the members share it: this is the mean of their energies, and of their forces.
+    return lambda graph: torch.stack([network(graph).double() for network in networks]).mean(dim=0)
 
 
 def frozen(network: CGCNN, dtype: torch.dtype | None = None) -> CGCNN:
@@ -175,7 +184,7 @@ def energy_forces_stress(
     if dtype not in (None, torch.float32, torch.float64):
         msg = f"dtype must be torch.float32, torch.float64 or None, got {dtype!r}"
         raise ValueError(msg)
-    energies = functools.partial(_batch, model, frozen(model.network, dtype), per_atom)
+    energies = functools.partial(_batch, model, frozen_networks(model, dtype), per_atom)
     slices = list(split_by_atoms(crystals.graph_ptr, BATCH_ATOMS))
     with torch.inference_mode(mode=False), BatchPool(threads) as pool:
         if len(slices) == 1:  # handing one small crystal to a new thread would take longer than computing it
@@ -195,7 +204,7 @@ def energy_forces_stress(
 
 def _batch(
     model: PropertyModel,
-    network: CGCNN,
+    network: Callable[[CrystalGraph], Tensor],
     per_atom: bool,  # noqa: FBT001 - private
     crystals: Crystals,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -207,8 +216,8 @@ def _batch(
         torch.tensor(crystals.positions),
         torch.from_numpy(cell),
         per_atom=per_atom,
-        mean=model.mean,
-        std=model.std,
+        mean=model.mean[0],
+        std=model.std[0],
     )
     volume = np.where(crystals.pbc.all(axis=1), np.abs(np.linalg.det(cell)), np.nan)
     return found.energies.numpy(), found.forces.numpy(), found.strain.numpy() / volume[:, None, None]

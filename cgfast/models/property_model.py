@@ -1,15 +1,19 @@
-"""A network with everything that gives its output a meaning: graph settings, normaliser, unit, origin."""
+"""Networks with everything that gives their output a meaning: graph settings, normaliser, units, origin."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
+from cgfast.models.catalogue import Target, task_of
+from cgfast.models.prediction import OutputColumn, Prediction, only_target, output_columns
+from cgfast.models.targets import check_networks, check_targets
 
 if TYPE_CHECKING:
     import os
@@ -20,69 +24,79 @@ if TYPE_CHECKING:
 
     from cgfast.crystals import Crystals
     from cgfast.graph import CrystalGraph
-    from cgfast.models.catalogue import Target
     from cgfast.models.forces import EnergyForcesStress
     from cgfast.neighbors import GraphSpec
     from cgfast.nn import CGCNN
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Predicted values, one per crystal in input order. values: (B,) float64 in `unit`."""
-
-    values: NDArray[np.float64]
-    unit: str
-    property: str
-    ids: NDArray[np.str_]
-    classes: tuple[str, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __str__(self) -> str:
-        unit = "" if self.unit == "1" else f" {self.unit}"
-        rows = [f"{i}  {v:.4f}{unit}" for i, v in zip(self.ids, self.values, strict=True)]
-        return "\n".join([f"{self.property}:", *rows])
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PropertyModel:
-    """A trained model that predicts one property of crystals.
+    """A trained model that predicts one or more properties of crystals.
 
-    name: what load_model() knows it by, or the file's stem. target: property, unit, output column, class names. spec:
-    how crystals become graphs. mean, std: the target normaliser, value = output * std + mean. sha256: of the weights
-    file. source: path of that file. card: what its author says of it (training data, metrics, licence).
+    name: what load_model() knows it by, or the file's stem. targets: what it predicts, T of them. networks: one, or the
+    members of an ensemble, alike but for their weights; their outputs are 1 column per number and 1 per class, in the order
+    of the targets. spec: how crystals become graphs. mean, std: the normaliser, value = output * std + mean, one number per
+    target (0 and 1 for classes). sha256: of the weights file, "" before there is one. source: path of that file. card: what
+    its author says of it (training data, metrics, licence). A Target, a network or a number alone stands for one of each.
+
+    Raises ValueError for targets that are not well-formed, and for parts that do not fit each other.
     """
 
     name: str
-    target: Target
-    network: CGCNN
+    targets: tuple[Target, ...]
+    networks: tuple[CGCNN, ...]
     spec: GraphSpec
-    mean: float
-    std: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     sha256: str
     source: str
     card: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("targets", "networks", "mean", "std"):
+            value = getattr(self, name)
+            is_one = isinstance(value, Target | Real) or callable(value)
+            object.__setattr__(self, name, (value,) if is_one else tuple(value))
+        check_targets(self.targets, self.mean, self.std)
+        check_networks(self.targets, self.networks)
+
+    @property
+    def target(self) -> Target:
+        """The only target. Raises ValueError for a model of several."""
+        return only_target(self.targets, f"target of {self.name}")
+
+    @property
+    def network(self) -> CGCNN:
+        """The network, of an ensemble the first member."""
+        return self.networks[0]
+
     @property
     def unit(self) -> str:
-        """Unit of the predicted value; "1" for pure numbers."""
-        return self.target.unit
+        """Unit of the predicted value; "1" for pure numbers. Raises ValueError for a model of several targets."""
+        return only_target(self.targets, f"unit of {self.name}").unit
 
     @property
     def column(self) -> str:
-        """Name of the output column in a table of predictions."""
-        return self.target.column
+        """Name of the output column of the only target. Raises ValueError for a model of several targets."""
+        return only_target(self.targets, f"column of {self.name}").column
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Class names of a classifier (its value is the probability of the last), None for regression."""
-        return self.target.classes
+        """Class names of a classifier (its value is the probability of the last), None for a number.
+
+        Raises ValueError for a model of several targets.
+        """
+        return only_target(self.targets, f"classes of {self.name}").classes
+
+    @property
+    def columns(self) -> tuple[OutputColumn, ...]:
+        """The columns of predict_columns(): one per target; of an ensemble each is followed by `<column>_std`."""
+        return output_columns(self.targets, with_std=len(self.networks) > 1)
 
     @property
     def task(self) -> str:
-        """Either "regression" or "classification"."""
-        return "classification" if self.network.classification else "regression"
+        """Either "regression" or "classification", or "mixed" for targets of both kinds."""
+        return task_of(self.targets)
 
     @property
     def max_atomic_number(self) -> int:
@@ -93,23 +107,48 @@ class PropertyModel:
         """The same model on graphs with another rule for ties ("shell" does not depend on the choice of cell)."""
         return replace(self, spec=replace(self.spec, ties=ties))
 
-    def predict_graph(self, graph: CrystalGraph) -> NDArray[np.float64]:
-        """(B,) float64 values in `unit` for a graph made with this model's spec; for a classifier the probability of the
-        last class.
+    def predict_columns(self, graph: CrystalGraph) -> NDArray[np.float64]:
+        """(B, len(columns)) float64 values for a graph made with this model's spec, in the columns' units.
+
+        A target with classes gives the probability of the last class. Of an ensemble: the mean of the members' values, and
+        their population standard deviation.
 
         Raises ValueError for a graph made with another cutoff, max_neighbors or rule for missing neighbours (ties may
         differ, see with_ties(); a graph of a user's own edges has no spec and is taken as it is).
         Raises ValueError for elements that the model does not know. Same bits for the same batch and torch thread count.
         """
-        import torch
-
         if graph.spec is not None and replace(graph.spec, ties=self.spec.ties, tolerance=self.spec.tolerance) != self.spec:
             msg = f"graph must be made with {self.spec} for {self.name}, got one made with {graph.spec}"
             raise ValueError(msg)
+        if len(self.networks) == 1:
+            return self._values(self.network, graph)
+        members = np.stack([self._values(network, graph) for network in self.networks])
+        both = np.stack([members.mean(axis=0), members.std(axis=0)], axis=2)
+        return both.reshape(len(both), len(self.columns))
+
+    def _values(self, network: CGCNN, graph: CrystalGraph) -> NDArray[np.float64]:
+        """(B, T) values of one network: what its outputs mean."""
+        import torch
+
         with torch.inference_mode():
-            out = self.network.eval()(graph).double()
-            values = torch.exp(out[:, -1]) if self.network.classification else out[:, 0] * self.std + self.mean
-        return np.asarray(values.numpy(), np.float64)
+            out = network.eval()(graph).double()
+            parts = out.split([target.n_outputs for target in self.targets], dim=1)
+            values = [
+                part[:, 0] * std + mean
+                if target.classes is None
+                else torch.log_softmax(part, dim=1)[:, -1].exp()  # changes nothing where the network did it already
+                for target, part, mean, std in zip(self.targets, parts, self.mean, self.std, strict=True)
+            ]
+            stacked: NDArray[np.float64] = np.asarray(torch.stack(values, dim=1))
+            return stacked
+
+    def predict_graph(self, graph: CrystalGraph) -> NDArray[np.float64]:
+        """(B,) float64 values of the only target: the first of predict_columns(), where more is said.
+
+        Raises ValueError for a model of several targets too.
+        """
+        only_target(self.targets, f"predict_graph of {self.name}")
+        return self.predict_columns(graph)[:, 0]
 
     def predict(self, x: Any, *, threads: int | None = None) -> Prediction:  # noqa: ANN401 - pymatgen, ASE are optional
         """Predict for a pymatgen Structure, an ASE Atoms, a list of either, or Crystals.
@@ -125,13 +164,12 @@ class PropertyModel:
                 pool.submit(functools.partial(self._predict_batch, crystals[part]))
                 for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS)
             ]
-            values = [part.result() for part in parts]
-        return Prediction(
-            np.concatenate([np.zeros(0), *values]), self.unit, self.property, np.asarray(crystals.ids), self.classes
-        )
+            found = [part.result() for part in parts]
+        columns = np.concatenate([np.zeros((0, len(self.columns))), *found])
+        return Prediction.from_columns(columns, np.asarray(crystals.ids), self.targets)
 
     def _predict_batch(self, crystals: Crystals) -> NDArray[np.float64]:
-        return self.predict_graph(build_graphs(crystals, self.spec, threads=1))
+        return self.predict_columns(build_graphs(crystals, self.spec, threads=1))
 
     def energy_forces_stress(
         self,
@@ -145,9 +183,11 @@ class PropertyModel:
         E = prediction * atoms of the cell for a target in eV/atom; forces = -dE/dposition; stress = (1/V) dE/dstrain, NaN
         for crystals that are not periodic in three directions. The derivatives are exact with the graph (edges and edge
         weights) held fixed; where neighbours change places the energy itself jumps. dtype: torch.float64 computes with a
-        float64 copy of the network; default: the network's own. Same bits whatever `threads` is.
+        float64 copy of the network; default: the network's own. Of an ensemble: the means over its members. Same bits
+        whatever `threads` is.
 
-        Raises ValueError for a model that predicts no energy and, naming the crystal, for input without a prediction.
+        Raises ValueError for a model that predicts no energy, or more than that, and, naming the crystal, for input without
+        a prediction.
         """
         from cgfast.models.forces import check_energy_model, energy_forces_stress
 
@@ -175,10 +215,26 @@ class PropertyModel:
 
         return write_checkpoint(self, folder, self.card if card is None else card)
 
+    def save_2018(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model as a checkpoint of the 2018 code, `NAME.pth.tar`, with its element features beside it.
+
+        The 2018 code reads element features from the `atom_init.json` of the data folder; they must be the model's own. They
+        are written to `NAME-atom_init.json`: of a model that learned its element table a one-hot code of 100 numbers, the
+        table itself being the file's `embedding`. Copy it over `atom_init.json` for the 2018 code; load_model() finds it where
+        it is. Of the training nothing is kept: epoch is 0. Returns the path.
+
+        Raises ValueError if the 2018 code cannot express the model (several targets, an ensemble, another convolution,
+        readout, pooling or activation, or another basis or graph than its twelve nearest neighbours inside 8 Å), for a path
+        that does not end in .pth.tar, and if it cannot be written.
+        """
+        from cgfast.models.export_2018 import write_checkpoint_2018
+
+        return write_checkpoint_2018(self, path)
+
     @property  # last: in the lines below it the name hides the decorator
     def property(self) -> str:
-        """What is predicted, in words."""
-        return self.target.property
+        """What is predicted, in words. Raises ValueError for a model of several targets."""
+        return only_target(self.targets, f"property of {self.name}").property
 
 
 def as_crystals(x: Any) -> Crystals:  # noqa: ANN401 - pymatgen, ASE are optional

@@ -15,6 +15,7 @@ from cgfast.nn.crystal_graph_conv import CrystalGraphConv
 from cgfast.nn.pool import Pool
 from cgfast.nn.simple_crystal_conv import SimpleCrystalConv
 from cgfast.nn.site_readout import SiteReadout
+from cgfast.nn.sync_norm import SyncBatchNorm1d, convert_sync_batchnorm
 
 # torch.compile and torch.export see into a graph: its arrays are leaves, what made them is structure.
 _FIELDS = tuple(f.name for f in fields(CrystalGraph) if f.name != "spec")
@@ -28,4 +29,14 @@ register_pytree_node(
     from_dumpable_context=lambda spec: None if spec is None else GraphSpec.from_dict(spec),
 )
 
-__all__ = ["CGCNN", "CGConv", "CrystalGraphConv", "GaussianBasis", "Pool", "SimpleCrystalConv", "SiteReadout"]
+__all__ = [
+    "CGCNN",
+    "CGConv",
+    "CrystalGraphConv",
+    "GaussianBasis",
+    "Pool",
+    "SimpleCrystalConv",
+    "SiteReadout",
+    "SyncBatchNorm1d",
+    "convert_sync_batchnorm",
+]

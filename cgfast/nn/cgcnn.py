@@ -1,4 +1,4 @@
-"""The 2018 CGCNN network."""
+"""The CGCNN network: that of 2018, and with PyTorch Geometric's convolution in place of its own."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
-from torch.nn.functional import log_softmax, softplus
+from torch.nn.functional import log_softmax, silu, softplus
 
 from cgfast.functional import REDUCTIONS, pool
+from cgfast.nn.cg_conv import CGConv
 from cgfast.nn.crystal_graph_conv import CrystalGraphConv
 from cgfast.nn.site_readout import SiteReadout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from cgfast.basis import GaussianBasis
     from cgfast.graph import CrystalGraph
 
 N_ELEMENTS = 100  # rows of a learned element table, and of the 2018 models' feature table
-READOUTS = ("head", "site")
+READOUTS = ("head", "atom", "site")
+CONVS = ("CrystalGraphConv", "CGConv")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"softplus": softplus, "silu": silu}
 
 
 class CGCNN(nn.Module):
@@ -31,13 +36,15 @@ class CGCNN(nn.Module):
 
     element_features: (n_elements, n_bits), row Z - 1 describes element Z; None learns a table of 100 rows. nbr_fea_len: K,
     edge features. atom_fea_len: F. h_fea_len: width of the head. n_h: its layers. classification: n_classes
-    log-probabilities instead of one value. basis: turns graph.distances into edge features when no edge_attr is given.
-    readout: "head" as above, or "site": SiteReadout in place of all that follows the convolutions (h_fea_len and n_h are
-    then unused), so that site_contributions() says what each atom adds.
+    log-probabilities instead of values. basis: turns graph.distances into edge features when no edge_attr is given.
+    readout: "head" as above, "atom": the same head on every atom and its outputs pooled, or "site": SiteReadout, linear, in
+    place of all that follows the convolutions (h_fea_len and n_h are then unused); with the last two site_contributions() says
+    what each atom adds. n_out: values per crystal; without a meaning with classification. conv: "CrystalGraphConv", the 2018
+    layer, or "CGConv", PyTorch Geometric's (PRL 120, 145301, Eq. 5) with a BatchNorm1d: x' = bn(sum) + x, no batch norm over
+    edges. activation: "softplus" as above, or "silu" in its place, and then also behind every CGConv.
 
-    Raises ValueError for counts below 1, a basis that does not have nbr_fea_len centres, a site readout of classes or of
-    another pooling than mean and sum, and (in forward) atomic numbers
-    without a row in the table.
+    Raises ValueError for counts below 1, a basis that does not have nbr_fea_len centres, an unknown conv, a site readout of
+    classes or of another pooling than mean and sum, and (in forward) atomic numbers without a row in the table.
     """
 
     element_features: Tensor
@@ -56,20 +63,16 @@ class CGCNN(nn.Module):
         pooling: str = "mean",
         readout: str = "head",
         basis: GaussianBasis | None = None,
+        n_out: int = 1,
+        conv: str = "CrystalGraphConv",
+        activation: str = "softplus",
     ) -> None:
         super().__init__()
         _check_counts(nbr_fea_len=nbr_fea_len, atom_fea_len=atom_fea_len, n_conv=n_conv)
-        _check_counts(h_fea_len=h_fea_len, n_h=n_h, n_classes=n_classes)
+        _check_counts(h_fea_len=h_fea_len, n_h=n_h, n_classes=n_classes, n_out=n_out)
+        _check_choices(pooling, readout, conv, activation, classification=classification)
         if basis is not None and basis.n_centres != nbr_fea_len:
             msg = f"basis must have nbr_fea_len = {nbr_fea_len} centres, got {basis.n_centres}"
-            raise ValueError(msg)
-        if pooling not in REDUCTIONS:
-            msg = f"pooling must be one of {', '.join(REDUCTIONS)}, got {pooling!r}"
-            raise ValueError(msg)
-        if readout not in READOUTS or (readout == "site" and classification):
-            msg = f"readout must be one of {', '.join(READOUTS)}, site for values only, got {readout!r} of " + (
-                "classes" if classification else "values"
-            )
             raise ValueError(msg)
         features = torch.eye(N_ELEMENTS) if element_features is None else torch.as_tensor(element_features).float()
         if features.dim() != 2:
@@ -79,22 +82,26 @@ class CGCNN(nn.Module):
         self.classification = classification
         self.pooling = pooling
         self.readout = readout
-        self.h_fea_len, self.n_h = h_fea_len, n_h
+        self.conv = conv
+        self.activation = activation
+        self.nbr_fea_len, self.h_fea_len, self.n_h, self.n_out = nbr_fea_len, h_fea_len, n_h, n_out
         self.basis = basis
         self.embedding = nn.Linear(features.shape[1], atom_fea_len)
-        self.convs = nn.ModuleList([CrystalGraphConv(atom_fea_len, nbr_fea_len) for _ in range(n_conv)])
+        self.convs = nn.ModuleList([_convolution(conv, atom_fea_len, nbr_fea_len) for _ in range(n_conv)])
         if readout == "site":
             self.site_readout = SiteReadout(atom_fea_len, pooling)
+            if n_out > 1:  # a layer of its own pools any number of columns
+                self.site_readout.lin = nn.Linear(atom_fea_len, n_out)
             return
         self.conv_to_fc = nn.Linear(atom_fea_len, h_fea_len)
         if n_h > 1:
             self.fcs = nn.ModuleList([nn.Linear(h_fea_len, h_fea_len) for _ in range(n_h - 1)])
-        self.fc_out = nn.Linear(h_fea_len, n_classes if classification else 1)
+        self.fc_out = nn.Linear(h_fea_len, n_classes if classification else n_out)
         if classification:
             self.dropout = nn.Dropout()
 
     def forward(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
-        """(B, 1) values, or (B, n_classes) log-probabilities. graph: NumPy or torch arrays.
+        """(B, n_out) values, or (B, n_classes) log-probabilities. graph: NumPy or torch arrays.
 
         Edge features: edge_attr (E, K) in the graph's order of edges, else those of the graph, else the basis.
         """
@@ -103,39 +110,51 @@ class CGCNN(nn.Module):
         if self.readout == "site":
             out: Tensor = self.site_readout(x, graph.graph_ptr)
             return out
+        if self.readout == "atom":
+            # Pooled are the atoms' own outputs, so that they add up to what is returned.
+            return self._finish(pool(self._outputs(x), graph.graph_ptr, self.pooling))
         return self.head(pool(x, graph.graph_ptr, self.pooling))
 
     def site_contributions(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
-        """(N, 1): what each atom adds to its crystal's prediction (pooling "mean": the atoms' mean is the prediction).
+        """(N, n_out): what each atom adds to its crystal's prediction (pooling "mean": the atoms' mean is the prediction).
 
-        Raises ValueError unless the network was made with readout="site".
+        Raises ValueError unless the network was made with readout="site", or "atom" for values pooled by mean or sum.
         """
-        if self.readout != "site":
-            msg = f"site contributions need a network with readout='site', got readout={self.readout!r}"
-            raise ValueError(msg)
-        return self.site_readout.contributions(self.atom_features(graph, edge_attr))
+        x = self.atom_features
+        if self.readout == "site":
+            return self.site_readout.contributions(x(graph, edge_attr))
+        if self.readout == "atom" and not self.classification and self.pooling in ("mean", "sum"):
+            return self._outputs(x(graph, edge_attr))
+        msg = f"site contributions need a network with readout='site', got readout={self.readout!r}"
+        raise ValueError(msg)
 
     def atom_features(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
         """(N, F): features of each atom after the last convolution."""
         graph = graph.torch()
         edge_attr = graph.edge_attr if edge_attr is None else edge_attr
         elements = self._element_rows(graph.atomic_numbers)
+        x: Tensor
         table = self.embedding(self.element_features)
         edge_attr = None if edge_attr is None else edge_attr.to(table.dtype)
         basis = self.basis if edge_attr is None else None
+        if self.conv == "CGConv":
+            x = table.index_select(0, elements)
+            for layer in cast("list[CGConv]", list(self.convs)):
+                x = layer(x, graph, edge_attr, basis=basis)
+                x = silu(x) if self.activation == "silu" else x
+            return x
         convs = cast("list[CrystalGraphConv]", list(self.convs))
         # The first convolution sees one of a hundred elements: its products of atoms and weights run on the table.
-        x: Tensor = convs[0](table, graph, edge_attr=edge_attr, basis=basis, elements=elements)
+        x = convs[0](table, graph, edge_attr=edge_attr, basis=basis, elements=elements)
         for conv in convs[1:]:
             x = conv(x, graph, edge_attr=edge_attr, basis=basis)
         return x
 
     def architecture(self) -> dict[str, int | bool | str]:
         """The constructor's arguments as plain JSON types, without element_features and basis."""
-        conv = cast("CrystalGraphConv", self.convs[0])
         return {
-            "nbr_fea_len": conv.nbr_fea_len,
-            "atom_fea_len": conv.atom_fea_len,
+            "nbr_fea_len": self.nbr_fea_len,
+            "atom_fea_len": self.embedding.out_features,
             "n_conv": len(self.convs),
             "h_fea_len": self.h_fea_len,
             "n_h": self.n_h,
@@ -143,16 +162,29 @@ class CGCNN(nn.Module):
             "n_classes": self.fc_out.out_features if self.classification else 2,
             "pooling": self.pooling,
             "readout": self.readout,
+            "n_out": self.n_out,
+            "conv": self.conv,
+            "activation": self.activation,
         }
 
     def head(self, crystal_features: Tensor) -> Tensor:
-        """(B, F) pooled features -> (B, 1) or (B, n_classes)."""
-        x = softplus(self.conv_to_fc(softplus(crystal_features)))
+        """(B, F) pooled features -> (B, n_out) or (B, n_classes)."""
+        return self._finish(self._outputs(crystal_features))
+
+    def _outputs(self, features: Tensor) -> Tensor:
+        """The head on crystals or on atoms, without the last log_softmax."""
+        activate = ACTIVATIONS[self.activation]
+        if not (self.conv == "CGConv" and self.activation == "silu"):  # those features have been through it
+            features = activate(features)
+        x = activate(self.conv_to_fc(features))
         if self.classification:
             x = self.dropout(x)
         for fc in getattr(self, "fcs", ()):
-            x = softplus(fc(x))
-        out = self.fc_out(x)
+            x = activate(fc(x))
+        out: Tensor = self.fc_out(x)
+        return out
+
+    def _finish(self, out: Tensor) -> Tensor:
         return log_softmax(out, dim=1) if self.classification else out
 
     def _element_rows(self, atomic_numbers: Tensor) -> Tensor:
@@ -166,6 +198,27 @@ class CGCNN(nn.Module):
             )
             raise ValueError(msg)
         return atomic_numbers.long() - 1
+
+
+def _convolution(conv: str, atom_fea_len: int, nbr_fea_len: int) -> nn.Module:
+    if conv == "CGConv":
+        return CGConv(atom_fea_len, nbr_fea_len, batch_norm=True)
+    return CrystalGraphConv(atom_fea_len, nbr_fea_len)
+
+
+def _check_choices(pooling: object, readout: object, conv: object, activation: object, *, classification: bool) -> None:
+    for name, value, allowed in (
+        ("pooling", pooling, REDUCTIONS),
+        ("conv", conv, CONVS),
+        ("activation", activation, tuple(ACTIVATIONS)),
+    ):
+        if value not in allowed:
+            msg = f"{name} must be one of {', '.join(allowed)}, got {value!r}"
+            raise ValueError(msg)
+    if readout not in READOUTS or (readout == "site" and classification):
+        what = "classes" if classification else "values"
+        msg = f"readout must be one of {', '.join(READOUTS)}, site for values only, got {readout!r} of {what}"
+        raise ValueError(msg)
 
 
 def _check_counts(**counts: int) -> None:

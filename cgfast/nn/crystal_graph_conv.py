@@ -30,9 +30,10 @@ class CrystalGraphConv(nn.Module):
 
     atom_fea_len: F, features per atom. nbr_fea_len: K, features per edge. gate: False leaves the sigmoid away (an ablation;
     fc_full and bn1 then have F channels instead of 2F). In training bn1 uses the exact statistics of all edges, each counted
-    by its edge_weight, and keeps running ones, as torch.nn.BatchNorm1d does; in evaluation it folds into the weights. No
-    tensor of edges is made either way, but for derivatives of derivatives (see cgfast.functional). Same bits on every run and,
-    but for bn2 in training, which is torch's, for every thread count (float32 and float64 on the CPU).
+    by its edge_weight, and keeps running ones, as torch.nn.BatchNorm1d does (those of all processes' edges after
+    convert_sync_batchnorm()); in evaluation it folds into the weights. No tensor of edges is made either way, but for
+    derivatives of derivatives (see cgfast.functional). Same bits on every run and, but for bn2 in training, which is torch's,
+    for every thread count (float32 and float64 on the CPU).
     """
 
     def __init__(self, atom_fea_len: int, nbr_fea_len: int, *, gate: bool = True) -> None:

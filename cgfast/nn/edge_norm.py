@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+
+from cgfast.nn.sync_norm import join_moments, joined_group, update_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,20 +47,65 @@ def batch_affine(
 
     Without edges there is nothing to change and, as in torch, the running statistics stay. edge_weight: (E,), how
     much each counts; the weights of tied neighbours sum to the number of neighbours they stand for, and that number takes
-    the place of E. Raises ValueError for a single edge in training, as torch does.
+    the place of E. A SyncBatchNorm1d counts the edges of all processes; moments() is then called without edges, too.
+    Raises ValueError for a single edge in training, as torch does.
     """
-    if n_edges == 0:
-        if norm.training and norm.track_running_stats and norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-        return Affine(torch.zeros_like(norm.bias), norm.weight, norm.bias) if norm.affine else None
-    total = _count(n_edges, edge_weight)
-    mean, variance = moments()
+    total: Tensor | int
+    group = joined_group(norm)
+    if group is not None:
+        joint = _joint_moments(moments, n_edges, edge_weight, group)
+        if joint is None:
+            return _unchanged(norm)
+        mean, variance, total = joint
+    elif n_edges == 0:
+        return _unchanged(norm)
+    else:
+        total = _count(n_edges, edge_weight)
+        mean, variance = moments()
     if norm.training and norm.track_running_stats:
-        _update_running(norm, mean.detach(), variance.detach() * _unbiased(total))
+        update_running(norm, mean.detach(), variance.detach() * _unbiased(total))
     rate = torch.rsqrt(variance + norm.eps)
     if norm.affine:
         return Affine(mean, norm.weight * rate, norm.bias)
     return Affine(mean, rate, torch.zeros_like(rate))
+
+
+def _unchanged(norm: nn.BatchNorm1d) -> Affine | None:
+    """What `norm` does where there are no edges."""
+    if norm.training and norm.track_running_stats and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    return Affine(torch.zeros_like(norm.bias), norm.weight, norm.bias) if norm.affine else None
+
+
+def _joint_moments(
+    moments: Callable[[], tuple[Tensor, Tensor]],
+    n_edges: int,
+    edge_weight: Tensor | None,
+    group: Any,  # noqa: ANN401 - a ProcessGroup, where torch has them
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Mean, biased variance and number of the edges of all processes in `group`; None if there are none."""
+    mean, variance = moments()
+    if n_edges == 0 or edge_weight is None:
+        count = torch.tensor(float(n_edges), dtype=torch.float64, device=mean.device)
+    else:
+        count = edge_weight.sum(dtype=torch.float64)
+        if not float(count.detach()) > 0:
+            msg = f"edge_weight must have a positive sum in each process that has edges, got {float(count.detach())}"
+            raise ValueError(msg)
+    if n_edges == 0:
+        # NaN to 0 with gradients 0: part of the graph, so that backward sums over processes when the others do.
+        mean, variance = torch.nan_to_num(mean), torch.nan_to_num(variance)
+    joint = join_moments(mean, variance, count, group)
+    total = joint.total.detach()
+    if float(total) == 0:
+        return None
+    if not float(total) > 1:
+        msg = (
+            "Expected more than 1 edge per channel when training (or weights of edges that sum to more than 1), got "
+            f"{float(total):g} in all processes"
+        )
+        raise ValueError(msg)
+    return joint.mean.to(mean.dtype), joint.variance.to(variance.dtype), total
 
 
 def _count(n_edges: int, edge_weight: Tensor | None) -> Tensor | int:
@@ -79,12 +126,3 @@ def _unbiased(total: Tensor | int) -> Tensor | float:
     if isinstance(total, torch.Tensor):
         return torch.where(total > 1, total / (total - 1), torch.nan)
     return total / (total - 1)
-
-
-def _update_running(norm: nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
-    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
-        return
-    norm.num_batches_tracked.add_(1)
-    share = norm.momentum if norm.momentum is not None else 1.0 / norm.num_batches_tracked.to(norm.running_mean.dtype)
-    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share)

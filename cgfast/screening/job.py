@@ -12,7 +12,7 @@ import numpy as np
 
 from cgfast.crystals import Crystals
 from cgfast.io.batch import printable
-from cgfast.screening.columns import FLAGS, ID, kept_columns
+from cgfast.screening.columns import FLAGS, ID, by_model, kept_columns, value_columns
 from cgfast.screening.crystals_reader import CrystalsReader
 from cgfast.screening.failures import failures_path
 from cgfast.screening.top import check_rankable
@@ -62,8 +62,8 @@ class Job:
             msg = "by: only has a meaning together with top"
             raise ValueError(msg)
 
-    def top_column(self, names: Sequence[str], kept: pa.Schema | None, *, kept_is_known: bool) -> str:
-        """Name the column to rank by: `by`, or the only prediction column.
+    def top_column(self, names: Sequence[str], values: Sequence[str], kept: pa.Schema | None, *, kept_is_known: bool) -> str:
+        """Name the column to rank by: `by`, or the only one of `values`, the prediction columns that are no deviation.
 
         Raises ValueError where it can be told already that there is no such column of numbers.
         """
@@ -72,9 +72,9 @@ class Job:
                 table = prediction_table([], np.empty((0, len(names))), [], names, kept.empty_table() if kept else None)
                 check_rankable(table.schema, self.by)
             return self.by
-        if len(names) == 1:
-            return names[0]
-        msg = f"by: needed with several models; the prediction columns are {', '.join(names)}"
+        if len(values) == 1:
+            return values[0]
+        msg = f"by: needed with several predicted properties; the prediction columns are {', '.join(names)}"
         raise ValueError(msg)
 
 
@@ -143,7 +143,7 @@ def open_models(models: Any, *, atom_init: str | os.PathLike[str] | None) -> lis
     several = isinstance(models, Iterable) and not isinstance(models, str | os.PathLike)
     wanted = list(models) if several else [models]
     for model in wanted:
-        if not isinstance(model, str | os.PathLike) and not hasattr(model, "predict_graph"):
+        if not isinstance(model, str | os.PathLike) and not hasattr(model, "predict_columns"):
             msg = f"models: got {model!r}, expected names, paths or loaded models"
             raise ValueError(msg)
     if not wanted:
@@ -166,15 +166,21 @@ def metadata(
         "models": [
             {
                 "name": model.name,
-                "property": model.property,
-                "unit": model.unit,
                 "task": model.task,
-                "classes": None if model.classes is None else list(model.classes),
-                "column": name,
+                "targets": [
+                    {
+                        "property": target.property,
+                        "unit": target.unit,
+                        "classes": None if target.classes is None else list(target.classes),
+                        "column": column,
+                    }
+                    for target, column in zip(model.targets, value_columns([model], own), strict=True)
+                ],
+                "columns": own,
                 "sha256": model.sha256,
                 "graph": spec.to_dict(),
             }
-            for model, name, spec in zip(models, names, specs, strict=True)
+            for model, own, spec in zip(models, by_model(models, names), specs, strict=True)
         ],
     }
 
@@ -182,7 +188,7 @@ def metadata(
 def prediction_table(
     ids: list[str], values: NDArray[np.float64], flags: list[str], names: Sequence[str], kept: pa.Table | None
 ) -> pa.Table:
-    """Make rows of output: `id`, the columns of `values` (B, M) under `names`, `flags`, `kept` columns."""
+    """Make rows of output: `id`, the columns of `values` (B, C) under `names`, `flags`, `kept` columns."""
     import pyarrow as pa
 
     arrays: list[Any] = [pa.array([printable(name) for name in ids], pa.string())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch of B crystals under M models.
+    """What became of a batch of B crystals under models with C output columns in all.
 
-    `values` is (B, M) float64 (NaN where there is a failure), `few_neighbors` (B,) bool (some atom has fewer
+    `values` is (B, C) float64 (NaN where there is a failure), `few_neighbors` (B,) bool (some atom has fewer
     neighbours inside the cutoff than the model reads), `failures` maps the index of a crystal to (stage,
     reason).
     """
@@ -58,6 +59,9 @@ class Predictor:
         self._groups: dict[GraphSpec, list[int]] = {}
         for index, spec in enumerate(self.specs):
             self._groups.setdefault(spec, []).append(index)
+        ends = np.cumsum([0, *(len(model.columns) for model in models)]).tolist()
+        self._columns = [slice(start, stop) for start, stop in itertools.pairwise(ends)]  # of each model in Outcome.values
+        self._n_columns = ends[-1]
         self._batch_atoms = batch_atoms
         self._pool = pool
 
@@ -87,7 +91,7 @@ class Predictor:
         return wait
 
     def _nothing(self, n_crystals: int) -> Outcome:
-        return Outcome(np.full((n_crystals, len(self.models)), np.nan), np.zeros(n_crystals, dtype=bool), {})
+        return Outcome(np.full((n_crystals, self._n_columns), np.nan), np.zeros(n_crystals, dtype=bool), {})
 
     def _unknown_elements(self, crystals: Crystals) -> dict[int, tuple[str, str]]:
         limit = min(model.max_atomic_number for model in self.models)
@@ -110,7 +114,7 @@ class Predictor:
                 graph = build_graphs(crystals, spec, threads=1)
                 outcome.few_neighbors[:] |= graph.few_neighbors
                 for index in members:
-                    outcome.values[:, index] = self.models[index].predict_graph(graph)
+                    outcome.values[:, self._columns[index]] = self.models[index].predict_columns(graph)
         except ImportError:
             raise  # no fault of a crystal: nothing can be predicted at all
         except Exception as error:  # noqa: BLE001 - whatever a crystal makes go wrong, the others go on
@@ -135,8 +139,9 @@ class Predictor:
     def _reject_non_finite(self, outcome: Outcome) -> None:
         for index in np.flatnonzero(~np.isfinite(outcome.values).all(axis=1)).tolist():
             reasons = [
-                f"{model.name} gives {value}"
-                for model, value in zip(self.models, outcome.values[index].tolist(), strict=True)
+                f"{model.name} gives {value}" + (f" for {column.name}" if len(model.columns) > 1 else "")
+                for model, part in zip(self.models, self._columns, strict=True)
+                for column, value in zip(model.columns, outcome.values[index, part].tolist(), strict=True)
                 if not np.isfinite(value)
             ]
             outcome.failures[index] = ("predict", "; ".join(reasons))

@@ -11,7 +11,8 @@ import numpy as np
 
 from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS
-from cgfast.screening.columns import prediction_columns
+from cgfast.models.own import DEFAULT_MODEL
+from cgfast.screening.columns import prediction_columns, value_columns
 from cgfast.screening.job import TIME_LIMIT, Job, metadata, open_models, open_reader, prediction_table
 from cgfast.screening.predict import Outcome, Predictor
 from cgfast.screening.prefetch import prefetch
@@ -36,7 +37,7 @@ _BATCHES_AHEAD = 2
 
 def screen(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Crystals | Reader,
-    models: str | os.PathLike[str] | PropertyModel | Iterable[str | os.PathLike[str] | PropertyModel],
+    models: str | os.PathLike[str] | PropertyModel | Iterable[str | os.PathLike[str] | PropertyModel] = DEFAULT_MODEL,
     *,
     out: str | os.PathLike[str] | None = None,
     batch_atoms: int = BATCH_ATOMS,
@@ -62,8 +63,9 @@ def screen(
             `keep`, `on_disorder`, `time_limit`, `columns` and `format`).
         models: Names for `cgfast.load_model`, paths, or loaded models; one or several. Models that read the same graph share
             it.
-        out: `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per model, `flags` ("ok",
-            or "few_neighbors" where an atom has fewer neighbours inside the cutoff than a model reads), kept columns.
+        out: `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per predicted property
+            (of an ensemble followed by `<column>_std`), `flags` ("ok", or "few_neighbors" where an atom has fewer neighbours
+            inside the cutoff than a model reads), kept columns.
             Failures go to `<stem>-failures.csv` beside it, which is always written. Both appear by atomic rename when the
             job is done. Without `out` the table is returned.
         batch_atoms: Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
@@ -72,7 +74,7 @@ def screen(
         keep: Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
         top: `table` is then the `top` rows with the lowest value of column `by`; of equal ones the earlier row is better.
             `out`, if given, still gets every row.
-        by: A prediction column or a kept one; may be left out with one model.
+        by: A prediction column or a kept one; may be left out with one predicted property.
         descending: The highest values instead.
         head: Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
         strict: Raise FailuresError at the end, with the output in place, if any row failed.
@@ -84,7 +86,7 @@ def screen(
         on_progress: Called in this thread after every batch of rows.
 
     Returns:
-        ScreenResult. Values are in each model's `unit`; `units` maps column to unit.
+        ScreenResult. `units` maps prediction column to unit.
 
     Raises:
         ValueError: Bad arguments, unreadable source, unknown model, output that cannot be written or is being written by
@@ -100,7 +102,7 @@ def screen(
     )
     loaded = open_models(models, atom_init=atom_init)
     names = prediction_columns(loaded)
-    collector = _collector(job, names, reader, descending=descending, wanted=path is None)
+    collector = _collector(job, names, value_columns(loaded, names), reader, descending=descending, wanted=path is None)
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(BatchPool(threads))
         predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool)
@@ -120,7 +122,7 @@ def screen(
         failures_out=file.failures_out if file is not None else None,
         table=collector.finish() if collector is not None else None,
         failures=tuple(loop.first_failures),
-        units={name: model.unit for name, model in zip(names, loaded, strict=True)},
+        units=dict(zip(names, (column.unit for model in loaded for column in model.columns), strict=True)),
     )
     if strict and result.n_failures:
         raise FailuresError(result)
@@ -128,11 +130,11 @@ def screen(
 
 
 def _collector(
-    job: Job, names: list[str], reader: Reader | CrystalsReader, *, descending: bool, wanted: bool
+    job: Job, names: list[str], values: list[str], reader: Reader | CrystalsReader, *, descending: bool, wanted: bool
 ) -> Collector | None:
     if job.top is not None:
         known = hasattr(reader, "kept_schema")  # not so in a reader of one's own making
-        by = job.top_column(names, reader.kept_schema if known else None, kept_is_known=known)
+        by = job.top_column(names, values, reader.kept_schema if known else None, kept_is_known=known)
         return Top(job.top, by, descending=descending)
     return First(job.head) if wanted else None
 

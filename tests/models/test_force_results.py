@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -26,10 +27,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def seeded_model(target: Target = ENERGY, **options) -> PropertyModel:
+def seeded_model(target: Target = ENERGY, targets: tuple[Target, ...] = (), **options) -> PropertyModel:
     torch.manual_seed(1)
     network = CGCNN(atom_fea_len=8, n_conv=2, h_fea_len=8, basis=GaussianBasis(), **options)
-    return PropertyModel("seeded", target, network, GraphSpec(), mean=0.5, std=3.0, sha256="", source="")
+    targets = targets or (target,)
+    numbers = {"mean": (0.5,) * len(targets), "std": (3.0,) * len(targets)}
+    return PropertyModel("seeded", targets, (network,), GraphSpec(), **numbers, sha256="", source="")
 
 
 def generated(n: int = 6, seed: int = 0) -> Crystals:
@@ -112,7 +115,7 @@ def test_dtype():
     assert same(single, model.energy_forces_stress(crystals, dtype=torch.float32))
     assert not same(single, double)
     np.testing.assert_allclose(single.forces, double.forces, atol=1e-4 * np.abs(double.forces).max())
-    wide = replace(model, network=seeded_model().network.double())
+    wide = replace(model, networks=(seeded_model().network.double(),))
     assert same(wide.energy_forces_stress(crystals), double)
     for bad in (torch.float16, torch.int64, "float64", float):
         with pytest.raises(ValueError, match="dtype"):
@@ -245,3 +248,46 @@ def test_graphs_without_geometry():
     for change, match in (({"edge_attr": torch.zeros(graph.n_edges, 41)}, "edge_attr"), ({"shifts": None}, "shifts")):
         with pytest.raises(ValueError, match=match):
             energy_and_gradients(**{**arguments, "graph": replace(graph, **change)})
+
+
+def test_an_ensemble_gives_the_means_of_its_members():
+    crystals, first = generated(), seeded_model()
+    members = [replace(first, networks=(scaled(first.network, factor),)) for factor in (1.0, 1.5, -0.5)]
+    ensemble = replace(first, networks=tuple(member.network for member in members))
+    for dtype in (None, torch.float64):
+        found = ensemble.energy_forces_stress(crystals, dtype=dtype)
+        alone = [member.energy_forces_stress(crystals, dtype=dtype) for member in members]
+        assert not np.allclose(alone[0].forces, alone[1].forces)
+        for name in ("energies", "forces", "stress"):
+            expected = np.mean([getattr(one, name) for one in alone], axis=0)
+            np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    per_atom = ensemble.predict(crystals).values
+    np.testing.assert_allclose(found.energies, per_atom * np.diff(crystals.graph_ptr), rtol=1e-4)
+
+
+def scaled(network: CGCNN, factor: float) -> CGCNN:
+    """A copy whose output is `factor` times as steep."""
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        copied.fc_out.weight *= factor
+    return copied
+
+
+def test_a_model_of_more_than_an_energy_has_no_forces():
+    target = Target("band gap", "eV", "gap_eV")
+    model = seeded_model(n_out=2, targets=(ENERGY, target))
+    with pytest.raises(ValueError, match="target of seeded has no single answer for several targets: energy_eV, gap_eV"):
+        model.energy_forces_stress(generated())
+
+
+def test_an_energy_network_with_the_layer_of_pyg_has_forces():
+    crystals, model = generated(), seeded_model(conv="CGConv")
+    found = model.energy_forces_stress(crystals, dtype=torch.float64)
+    step = 1e-4
+    for sign, atom in ((1, 0), (-1, 3)):
+        shift = np.zeros((crystals.n_atoms, 3))
+        shift[atom, 1] = sign * step
+        ends = [replace(crystals, positions=crystals.positions + s * shift) for s in (1, -1)]
+        energies = [model.energy_forces_stress(end, dtype=torch.float64).energies.sum() for end in ends]
+        slope = (energies[0] - energies[1]) / (2 * sign * step)
+        assert found.forces[atom, 1] == pytest.approx(-slope, rel=1e-4, abs=1e-6)

@@ -118,6 +118,18 @@ def test_weighted_edges_count_as_the_edges_they_replace():
         )
 
 
+def test_the_default_draws_the_weights_it_always_did():
+    """A seed keeps its meaning: the parameters of the 2018 network, drawn in the order of its layers."""
+    torch.manual_seed(5)
+    network = CGCNN(torch.zeros(100, 92), 41, 16, 1, 8)
+    torch.manual_seed(5)
+    layers = [nn.Linear(92, 16), nn.Linear(73, 32), nn.Linear(16, 8), nn.Linear(8, 1)]
+    ours = [network.embedding, network.convs[0].fc_full, network.conv_to_fc, network.fc_out]
+    for a, b in zip(ours, layers, strict=True):
+        assert torch.equal(a.weight, b.weight)
+        assert torch.equal(a.bias, b.bias)
+
+
 def test_state_dict_has_the_names_of_the_2018_code():
     network = CGCNN(torch.zeros(100, 92), n_conv=2, n_h=2, classification=True)
     names = set(network.state_dict())
@@ -200,6 +212,12 @@ def test_pool_module():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="n_conv must be a whole number of at least 1, got 0"):
         CGCNN(n_conv=0)
+    with pytest.raises(ValueError, match="n_out must be a whole number of at least 1, got 0"):
+        CGCNN(n_out=0)
+    with pytest.raises(ValueError, match="conv must be one of CrystalGraphConv, CGConv, got 'cgconv'"):
+        CGCNN(conv="cgconv")
+    with pytest.raises(ValueError, match="site for values only, got 'site' of classes"):
+        CGCNN(classification=True, readout="site")
     with pytest.raises(ValueError, match="pooling must be one of mean, sum, min, max, got 'median'"):
         CGCNN(pooling="median")
     with pytest.raises(ValueError, match="element_features must have shape"):
@@ -213,8 +231,9 @@ def test_bad_arguments():
         CrystalGraphConv(8, 41)(torch.zeros(1, 8), graph.torch())
 
 
-def test_compile_and_export_of_a_whole_network():
-    network = randomised(CGCNN(n_conv=2, basis=BASIS)).eval()
+@pytest.mark.parametrize("conv", ["CrystalGraphConv", "CGConv"])
+def test_compile_and_export_of_a_whole_network(conv):
+    network = randomised(CGCNN(n_conv=2, basis=BASIS, conv=conv)).eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     graph = build_graphs(crystals(3), SPEC).torch()

@@ -12,6 +12,7 @@ import pytest
 
 from cgfast.crystals import Crystals
 from cgfast.io import Failure, StructureBatch
+from cgfast.models import OutputColumn, Target
 from cgfast.neighbors import GraphSpec
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
 class FakeModel:
     """Predicts `scale` times the mean atomic number; raises or says NaN where Z `explode` or `nan` occurs."""
 
-    unit = "eV"
     task = "regression"
-    classes = None
-    property = "mean atomic number"
 
     def __init__(
         self,
@@ -40,7 +38,8 @@ class FakeModel:
         nan: int | None = None,
     ) -> None:
         self.name = name
-        self.column = column
+        self.targets = (Target("mean atomic number", "eV", column),)
+        self.columns = (OutputColumn(column, "eV"),)
         self.scale = scale
         self.spec = spec or GraphSpec()
         self.sha256 = f"{name:0<64}"
@@ -49,7 +48,7 @@ class FakeModel:
         self.nan = nan
         self.batches: list[tuple[int, ...]] = []
 
-    def predict_graph(self, graph: Any) -> np.ndarray:
+    def predict_columns(self, graph: Any) -> np.ndarray:
         pointers = np.asarray(graph.graph_ptr)
         numbers = np.asarray(graph.atomic_numbers)
         self.batches.append(tuple(np.diff(pointers).tolist()))
@@ -58,7 +57,7 @@ class FakeModel:
             raise RuntimeError(message)
         values = [numbers[a:b].mean() * self.scale for a, b in pairwise(pointers)]
         with_nan = [self.nan in numbers[a:b] for a, b in pairwise(pointers)]
-        return np.where(with_nan, np.nan, values)
+        return np.where(with_nan, np.nan, values)[:, None]
 
 
 @dataclasses.dataclass

@@ -99,7 +99,9 @@ def test_metadata_says_what_made_the_table(make_rows, make_model, tmp_path: Path
     screen(make_rows([[1]]), make_model("a"), out=tmp_path / "p.parquet", ties="shell", batch_atoms=99)
     found = json.loads(pq.read_schema(tmp_path / "p.parquet").metadata[b"cgfast"])
     (model,) = found["models"]
-    assert (model["name"], model["unit"], model["column"]) == ("a", "eV", "mean_z")
+    assert (model["name"], model["columns"]) == ("a", ["mean_z"])
+    expected = {"property": "mean atomic number", "unit": "eV", "classes": None, "column": "mean_z"}
+    assert model["targets"] == [expected]
     assert model["sha256"] == make_model("a").sha256
     assert GraphSpec.from_dict(model["graph"]) == GraphSpec(ties="shell")
     assert found["batch_atoms"] == 99

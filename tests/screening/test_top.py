@@ -44,6 +44,6 @@ def test_top_of_a_job(make_rows, make_model, random_rows, tmp_path) -> None:
 @pytest.mark.usefixtures("graph_calls")
 def test_several_models_need_by(make_rows, make_model) -> None:
     models = [make_model("a"), make_model("b")]
-    with pytest.raises(ValueError, match=r"by: needed with several models; .* a.mean_z, b.mean_z"):
+    with pytest.raises(ValueError, match=r"by: needed with several predicted properties; .* a.mean_z, b.mean_z"):
         screen(make_rows([[1]]), models, top=1)
     assert screen(make_rows([[1]]), models, top=1, by="b.mean_z").table.num_rows == 1

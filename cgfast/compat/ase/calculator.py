@@ -56,9 +56,10 @@ class Calculator(_ase.Calculator):  # type: ignore[misc,name-defined] # ASE has 
             raise ValueError(msg)
         loaded = model if isinstance(model, PropertyModel) else load_model(model)
         check_energy_model(loaded)
+        wanted = None if dtype is None else getattr(torch, dtype)
         with torch.inference_mode(mode=False):
-            network = frozen(copy.deepcopy(loaded.network), None if dtype is None else getattr(torch, dtype))
-        self.model = replace(loaded if ties is None else loaded.with_ties(ties), network=network)
+            networks = tuple(frozen(copy.deepcopy(network), wanted) for network in loaded.networks)
+        self.model = replace(loaded if ties is None else loaded.with_ties(ties), networks=networks)
         self.parameters.update(model=self.model.name, sha256=self.model.sha256, ties=self.model.spec.ties)
         if dtype is not None:
             self.parameters["dtype"] = dtype

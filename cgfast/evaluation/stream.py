@@ -1,0 +1,181 @@
+"""The loop from an input to a table of what a model computes for each crystal, with account of every row."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cgfast.batch_pool import BatchPool
+from cgfast.evaluation.batches import BatchFunction
+from cgfast.io import Failure
+from cgfast.screening.job import open_reader
+from cgfast.screening.prefetch import prefetch
+from cgfast.screening.result import Progress
+from cgfast.screening.writer import OutputFile, check_out
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from cgfast.crystals import Crystals
+    from cgfast.evaluation.batches import Computed, GraphFunction
+    from cgfast.io import StructureBatch
+    from cgfast.models import PropertyModel
+
+_FIRST_FAILURES = 10
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class CrystalTable:
+    """The account of a job: `n_rows` = `n_crystals` + `n_failures`, always.
+
+    table: the rows, or None when they went to the file `out`. failures: the first ten; all of them are in the file
+    `failures_out`, if there is an `out`.
+    """
+
+    n_rows: int
+    n_crystals: int
+    n_failures: int
+    seconds: float
+    out: Path | None
+    failures_out: Path | None
+    table: pa.Table | None
+    failures: tuple[Failure, ...]
+
+    @property
+    def account(self) -> str:
+        """One line: `N rows in: M crystals, K failures (see FILE)`."""
+        line = f"{self.n_rows:,} rows in: {self.n_crystals:,} crystals, {self.n_failures:,} failures"
+        return f"{line} (see {self.failures_out})" if self.failures_out and self.n_failures else line
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where crystals come from: a path, paths, `Crystals` or an open Reader, and how to read them (see cgfast.io.read)."""
+
+    data: Any
+    on_disorder: str = "skip"
+    time_limit: float = 10.0
+    columns: Mapping[str, str] | None = None
+    format: str | None = None
+
+
+def check_table_out(out: str | os.PathLike[str] | None, *, nested: bool) -> Path | None:
+    """`out` as a path that can be written. Raises ValueError if it cannot, or is a `.csv` for a table with lists."""
+    path = None if out is None else check_out(out)
+    if nested and path is not None and path.suffix.lower() != ".parquet":
+        msg = f"out: {path} ends in {path.suffix!r}, expected .parquet: the table has lists"
+        raise ValueError(msg)
+    return path
+
+
+def compute_table(
+    source: Source,
+    model: PropertyModel,
+    function: GraphFunction,
+    make_table: Callable[[Crystals, NDArray[np.int64], Computed], pa.Table],
+    *,
+    out: Path | None,
+    metadata: dict[str, Any],
+    threads: int | None,
+    on_progress: Callable[[Progress], None] | None,
+    check: Callable[[], object] | None = None,
+) -> CrystalTable:
+    """Apply `function` to the graph of every crystal and collect what `make_table` makes of a batch.
+
+    make_table gets the crystals that have values, their input rows, and the values. The rows are in input order. check: called at
+    the end; what it raises leaves nothing written.
+    """
+    started = time.perf_counter()
+    reader = open_reader(
+        source.data,
+        out=out,
+        keep=(),
+        on_disorder=source.on_disorder,
+        columns=source.columns,
+        format=source.format,
+        time_limit=source.time_limit,
+    )
+    tables: list[pa.Table] = []
+    first: list[Failure] = []
+    rows = crystals = failed = 0
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(BatchPool(threads))
+        file = None if out is None else stack.enter_context(OutputFile(out, metadata))
+        batch_function = BatchFunction(function, model.spec, max_atomic_number=model.max_atomic_number, pool=pool)
+        batches = stack.enter_context(contextlib.closing(prefetch(reader.batches())))
+        for batch, done in _in_order(batches, batch_function):
+            table = make_table(batch.crystals[done.index], batch.rows[done.index], done)
+            failures = _failures(batch, done)
+            if len(done.index) + len(failures) != batch.n_rows:
+                msg = f"{batch.n_rows} rows came in but {len(done.index)} + {len(failures)} go out; this is a bug"
+                raise RuntimeError(msg)
+            rows, crystals, failed = rows + batch.n_rows, crystals + len(done.index), failed + len(failures)
+            first += failures[: _FIRST_FAILURES - len(first)]
+            if file is None:
+                tables.append(table)
+            else:
+                file.write(table)
+                file.write_failures(failures)
+            if on_progress is not None:
+                on_progress(Progress(rows, reader.n_rows, failed, time.perf_counter() - started))
+        if check is not None:
+            check()
+        if file is not None:
+            if not rows:
+                file.write(_empty(make_table, batch_function))
+            file.commit()
+        elif not rows:
+            tables.append(_empty(make_table, batch_function))
+    return CrystalTable(
+        rows,
+        crystals,
+        failed,
+        time.perf_counter() - started,
+        out,
+        None if file is None else file.failures_out,
+        _joined(tables) if file is None else None,
+        tuple(first),
+    )
+
+
+def _in_order(batches: Iterator[StructureBatch], function: BatchFunction) -> Iterator[tuple[StructureBatch, Computed]]:
+    """Compute a few batches of rows ahead, so that no thread waits at the end of one; yield them in order."""
+    waiting: deque[tuple[StructureBatch, Callable[[], Computed]]] = deque()
+    for batch in batches:
+        waiting.append((batch, function.submit(batch.crystals)))
+        if len(waiting) > _BATCHES_AHEAD:
+            first, done = waiting.popleft()
+            yield first, done()
+    for batch, done in waiting:
+        yield batch, done()
+
+
+def _failures(batch: StructureBatch, done: Computed) -> list[Failure]:
+    failures = list(batch.failures)
+    for index, (stage, reason) in done.failures.items():
+        failures.append(Failure(str(batch.crystals.ids[index]), int(batch.rows[index]), stage, reason))
+    return sorted(failures, key=lambda failure: failure.row)
+
+
+def _empty(make_table: Callable[[Crystals, NDArray[np.int64], Computed], pa.Table], function: BatchFunction) -> pa.Table:
+    from cgfast.crystals import Crystals
+
+    nothing = Crystals.concatenate([])
+    return make_table(nothing, np.empty(0, np.int64), function(nothing))
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables)

@@ -1,0 +1,8 @@
+"""Training of models: splits, the loop, what comes out."""
+
+from __future__ import annotations
+
+from cgfast.training.options import PRESETS, TrainOptions, preset_options
+from cgfast.training.run import TrainingResult, resume, train
+
+__all__ = ["PRESETS", "TrainOptions", "TrainingResult", "preset_options", "resume", "train"]

@@ -1,0 +1,95 @@
+"""The loop itself: Lightning's, set up to be quiet, exact in going on, and never torn."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from cgfast.training.callbacks import BEST, LAST, AtomicCheckpoints, make_callbacks
+from cgfast.training.processes import strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cgfast.training.callbacks import History
+    from cgfast.training.feed import TrainingData
+    from cgfast.training.module import TrainingModule
+    from cgfast.training.options import TrainOptions
+
+
+class InterruptedRunError(KeyboardInterrupt):
+    """Ctrl-C during training; everything up to the last whole epoch is saved."""
+
+
+def fit(module: TrainingModule, data: TrainingData, options: TrainOptions, folder: Path, history: History) -> None:
+    """Train until the last epoch, going on from `folder`'s last checkpoint if there is one.
+
+    Raises InterruptedRunError after Ctrl-C, with the epochs that are done saved.
+    """
+    last = folder / LAST
+    with _quiet(), _own_interrupt():
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=options.processes,
+            strategy=strategy(options.processes),
+            max_epochs=options.epochs,
+            callbacks=make_callbacks(options, folder, history),
+            plugins=[AtomicCheckpoints()],
+            gradient_clip_val=options.clip or None,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=True,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
+        try:
+            trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise InterruptedRunError from None
+        if trainer.interrupted:
+            raise InterruptedRunError
+
+
+def load_best(module: TrainingModule, folder: Path) -> None:
+    """Give the network the weights of its best epoch."""
+    state: dict[str, Any] = torch.load(folder / BEST, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's remarks are for people who write loops."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Lightning ignores further Ctrl-C for good once it met one; give back what was."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)

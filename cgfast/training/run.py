@@ -1,0 +1,180 @@
+"""A training run: from data to a folder that holds a model, and on from a folder that a run left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cgfast._optional import require
+from cgfast.models.checkpoint_2018 import read_element_table
+from cgfast.training.options import preset_options
+from cgfast.training.prepare import Prepared, prepare
+from cgfast.training.run_folder import RunFolder, RunPlan
+from cgfast.training.source import Source, Wanted, read_again, read_data, texts_of
+from cgfast.training.targets import Scale, make_targets
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cgfast.io.labelled import LabelledCrystals
+    from cgfast.models import PropertyModel
+    from cgfast.training.callbacks import EpochReport
+
+MAX_ATOMIC_NUMBER = 100  # rows of a learned element table
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a run made.
+
+    model: ready to predict, also on disk in `folder`. metrics: of the test part (of the validation part if there is no test),
+    output column -> name -> value. history: a dict per epoch (of the first member). notes: sentences worth reading.
+    n_rows = n_used + n_failures.
+    """
+
+    model: PropertyModel
+    folder: Path
+    metrics: dict[str, dict[str, float | None]]
+    part: str
+    history: list[dict[str, float]]
+    n_rows: int
+    n_used: int
+    n_failures: int
+    seconds: float
+    notes: tuple[str, ...] = field(default=())
+
+
+def train(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | LabelledCrystals,
+    target: str | Sequence[str],
+    *,
+    out: str | os.PathLike[str],
+    preset: str = "fast",
+    unit: str | Sequence[str] | None = None,
+    log10: bool = False,
+    atom_init: str | os.PathLike[str] | None = None,
+    format: str | None = None,  # noqa: A002 - the word cgfast.io.read uses
+    columns: Mapping[str, str] | None = None,
+    on_disorder: str = "skip",
+    card: dict[str, Any] | None = None,
+    on_start: Callable[[Prepared], None] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    **options: Any,  # noqa: ANN401 - see TrainOptions
+) -> TrainingResult:
+    """Train a model and write it to the folder `out`, which load_model() then reads.
+
+    data: anything cgfast.io.read() reads (a Parquet table, or the 2018 folder whose columns are `target`, `target_1`, ...), or
+    LabelledCrystals. target: one or several columns; `log10(COLUMN)`, `COLUMN<NUMBER` and `COLUMN>NUMBER` (a yes-or-no
+    question) are targets too, and `NAME=` in front names the output. Labels may be missing. unit: of each target, where the
+    table does not say. log10: of every target that is a number. preset: "fast" or "paper", see preset_options(); `options`
+    (see TrainOptions) change it. atom_init: JSON of element features in place of a learned table. card: more to say in the
+    model's description (`licence`, ...).
+
+    Same bits for the same data, options, seed and machine, whatever `threads` is; also if the run was stopped and went on with
+    resume().
+
+    Raises ValueError for a column that is not there, a constant target, a single class, an empty part of the split, options
+    that make no sense and a folder that holds something already - all before anything is written - and DivergedError (a
+    ValueError) when the loss is no number any more. Raises ImportError with the command if the extra `train` is missing.
+    """
+    check_packages()
+    wanted = Wanted.parse(target, log10=log10)
+    source = Source.of(data, format=format, columns=columns, on_disorder=on_disorder)
+    folder = RunFolder(Path(out))
+    folder.check_new()
+    read = read_data(data, source, wanted, options)
+    targets = make_targets(read, wanted.names, options.get("task") or "auto", texts_of("unit", unit))
+    classifier = all(one.classes is not None for one in targets)
+    plan = RunPlan(
+        source=source,
+        labels=wanted.labels,
+        targets=targets,
+        options=preset_options(preset, wanted.labels, classifier=classifier, **options),
+        preset=preset,
+        atom_init=None if atom_init is None else str(Path(atom_init).absolute()),
+        start=None,
+        card=dict(card or {}),
+    )
+    return run_plan(plan, folder, read, on_start=on_start, on_epoch=on_epoch)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    data: LabelledCrystals | None = None,
+    on_start: Callable[[Prepared], None] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> TrainingResult:
+    """Go on with a run that was interrupted or killed; the epoch it was in begins anew.
+
+    data: needed if the run was given LabelledCrystals instead of a path. The result has the bits of a run that was never
+    stopped (on the same machine). A run that is complete is read and returned.
+
+    Raises ValueError if `folder` holds no run, or the data or its split are not those the run began with.
+    """
+    place = RunFolder(Path(folder))
+    plan = place.read_plan()
+    if data is None:
+        data = read_again(plan.source, plan.labels, plan.options, [target.classes for target in plan.targets])
+    return run_plan(plan, place, data, on_start=on_start, on_epoch=on_epoch)
+
+
+def run_plan(
+    plan: RunPlan,
+    folder: RunFolder,
+    data: LabelledCrystals,
+    *,
+    on_start: Callable[[Prepared], None] | None,
+    on_epoch: Callable[[EpochReport], None] | None,
+) -> TrainingResult:
+    """Do what a plan says, from the start or from where its folder is."""
+    from cgfast.training.members import train_members
+    from cgfast.training.processes import is_worker, join_workers
+
+    if plan.options.processes > 1 and plan.source is None:
+        msg = f"processes: got {plan.options.processes} with crystals in memory, expected data that every process can read"
+        raise ValueError(msg)
+    began = time.perf_counter()
+    start = None if plan.start is None else plan.start.load()
+    prepared = prepare(
+        data,
+        plan.targets,
+        plan.options,
+        max_atomic_number=_max_atomic_number(plan, start),
+        # A head that stays has learned outputs of its own scale.
+        scale=None if start is None or plan.start is None or plan.start.new_head else Scale(start.mean, start.std),
+    )
+    with folder.joined() if is_worker() else folder.open(plan, prepared), join_workers(folder.path, plan.options.processes):
+        if on_start is not None:
+            on_start(prepared)
+        members = train_members(plan, folder, prepared, start, on_epoch)
+        model = members.model
+        if not is_worker():
+            folder.finish(model)
+    return TrainingResult(
+        model=model,
+        folder=folder.path,
+        metrics=members.metrics,
+        part=members.part,
+        history=members.history,
+        n_rows=data.n_rows,
+        n_used=len(prepared.data),
+        n_failures=len(prepared.failures),
+        seconds=time.perf_counter() - began,
+        notes=prepared.notes,
+    )
+
+
+def _max_atomic_number(plan: RunPlan, start: PropertyModel | None) -> int:
+    if start is not None:
+        return start.max_atomic_number
+    return MAX_ATOMIC_NUMBER if plan.atom_init is None else len(read_element_table(Path(plan.atom_init)))
+
+
+def check_packages() -> None:
+    """Raises ImportError with the command to install the extra `train`."""
+    for package in ("lightning", "torchmetrics"):
+        require(package, "train")

@@ -1,0 +1,198 @@
+"""The folder of a run: what it is made of, and the plan that it follows."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cgfast.evaluation.files import write_text
+from cgfast.io.batch import printable
+from cgfast.models.catalogue import Target
+from cgfast.training.options import TrainOptions
+from cgfast.training.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from cgfast.io import Failure
+    from cgfast.models import PropertyModel
+    from cgfast.training.prepare import Prepared
+
+PLAN, SPLIT, FAILURES, HISTORY, LOCK = "run.json", "split.csv", "failures.csv", "metrics.csv", ".lock"
+CHECKPOINTS, MEMBERS = "checkpoints", "members"
+FORMAT, VERSION = "cgfast-run", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A trained model to start from: its name or path, the hash of its weights, and what is kept of it."""
+
+    model: str
+    sha256: str
+    freeze: bool
+    new_head: bool
+
+    def load(self) -> PropertyModel:
+        """The model. Raises ValueError if it is not the one that the run began with."""
+        from cgfast.models import load_model
+
+        model = load_model(self.model)
+        if model.sha256 != self.sha256:
+            msg = f"model: {self.model} holds other weights than the run began with"
+            raise ValueError(msg)
+        return model
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Everything that decides a run but the data itself. source: None for crystals in memory."""
+
+    source: Source | None
+    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
+    options: TrainOptions
+    preset: str
+    atom_init: str | None
+    start: Start | None
+    card: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON types."""
+        return {
+            "source": None if self.source is None else asdict(self.source),
+            "labels": list(self.labels),
+            "targets": [target._asdict() for target in self.targets],
+            "options": self.options.to_dict(),
+            "preset": self.preset,
+            "atom_init": self.atom_init,
+            "start": None if self.start is None else asdict(self.start),
+            "card": self.card,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> RunPlan:
+        """The inverse of to_dict()."""
+        targets = [Target(**{**t, "classes": tuple(t["classes"]) if t["classes"] else None}) for t in fields["targets"]]
+        return cls(
+            source=None if fields["source"] is None else Source(**fields["source"]),
+            labels=tuple(fields["labels"]),
+            targets=tuple(targets),
+            options=TrainOptions.from_dict(fields["options"]),
+            preset=fields["preset"],
+            atom_init=fields["atom_init"],
+            start=None if fields["start"] is None else Start(**fields["start"]),
+            card=fields["card"],
+        )
+
+
+class RunFolder:
+    """`run.json` (plan), `split.csv`, `failures.csv`, `metrics.csv` (an epoch a line), `checkpoints/` to go on from (an
+    ensemble has them in `members/K/`), and at the end `model.json` and `model.safetensors`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check_new(self) -> None:
+        """Raises ValueError if something is there already, or the folder above is not."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            run = (self.path / PLAN).is_file()
+            hint = f"another folder, or resume to go on with the run in {self.path}" if run else "a new or empty folder"
+            msg = f"out: {self.path} is there already, expected {hint}"
+            raise ValueError(msg)
+        if not self.path.absolute().parent.is_dir():
+            msg = f"out: the folder {self.path.absolute().parent} does not exist"
+            raise ValueError(msg)
+
+    def read_plan(self) -> RunPlan:
+        """The plan of the run in this folder. Raises ValueError if there is none."""
+        return RunPlan.from_dict(self._read()["plan"])
+
+    def _read(self) -> dict[str, Any]:
+        place = self.path / PLAN
+        try:
+            found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+            if found["format"] != FORMAT or found["version"] > VERSION:
+                msg = f"format {found['format']} version {found['version']}, expected {FORMAT} up to {VERSION}"
+                raise ValueError(msg)
+            RunPlan.from_dict(found["plan"])
+        except FileNotFoundError:
+            msg = f"resume: {self.path} holds no run (there is no {PLAN})"
+            raise ValueError(msg) from None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            msg = f"resume: {place} cannot be read as a run: {type(error).__name__} {error}"
+            raise ValueError(msg) from error
+        return found
+
+    @contextlib.contextmanager
+    def open(self, plan: RunPlan, prepared: Prepared) -> Iterator[None]:
+        """Make the folder, or check that the run in it began with the same data; nobody else may run in it meanwhile."""
+        try:
+            self.path.mkdir(exist_ok=True)
+            lock = (self.path / LOCK).open("a")
+        except OSError as error:
+            msg = f"out: {self.path} cannot be written: {error.strerror}"
+            raise ValueError(msg) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                msg = f"out: another process is training in {self.path}"
+                raise ValueError(msg) from None
+            self._begin(plan, prepared)
+            yield
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """For the other processes of a run: the first one holds the lock and writes."""
+        yield
+
+    def _begin(self, plan: RunPlan, prepared: Prepared) -> None:
+        identity = {"data": prepared.fingerprint, "split": prepared.split_hash}
+        if (self.path / PLAN).is_file():
+            found = self._read()["identity"]
+            for name, value in identity.items():
+                if found.get(name) != value:
+                    msg = f"resume: the {name} is not what the run in {self.path} began with; expected the same files"
+                    raise ValueError(msg)
+            return
+        write_text(self.path / SPLIT, prepared.split)
+        write_text(self.path / FAILURES, _failures_text(prepared.failures))
+        contents = {"format": FORMAT, "version": VERSION, "plan": plan.to_dict(), "identity": identity}
+        write_text(self.path / PLAN, json.dumps(contents, indent=2, ensure_ascii=False) + "\n")
+
+    def member(self, index: int, members: int) -> Path:
+        """Where the checkpoints of a member are."""
+        return self.path / CHECKPOINTS if members == 1 else self.path / MEMBERS / str(index)
+
+    def write_history(self, rows: Sequence[dict[str, float]], index: int, members: int) -> None:
+        """`metrics.csv`, written anew after each epoch; a member's own is beside its checkpoints."""
+        if not rows:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        if members > 1:
+            self.member(index, members).mkdir(parents=True, exist_ok=True)
+            write_text(self.member(index, members) / HISTORY, text.getvalue())
+        if index == 0:
+            write_text(self.path / HISTORY, text.getvalue())
+
+    def finish(self, model: PropertyModel) -> None:
+        """Write the model."""
+        model.save(self.path)
+
+
+def _failures_text(failures: Sequence[Failure]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "row", "stage", "reason"))
+    writer.writerows((printable(f.id), f.row, f.stage, printable(f.reason)) for f in failures)
+    return text.getvalue()

@@ -1,0 +1,126 @@
+"""What a model is to predict: names and units of its targets, and their scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cgfast.io.labels import Label
+from cgfast.models.catalogue import Target
+from cgfast.training.splits import TRAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cgfast.io.labelled import LabelledCrystals
+
+UNKNOWN_UNIT = "unit of its training data"
+# Ends of column names that tell the unit, longest first.
+_UNITS = {
+    "_eV_per_atom": "eV/atom",
+    "_per_atom_eV": "eV/atom",
+    "_eV_per_cell": "eV/cell",
+    "_eV_per_A": "eV/Å",
+    "_per_cm": "1/cm",
+    "_GPa": "GPa",
+    "_eV": "eV",
+    "_K": "K",
+    "_A": "Å",
+}
+
+
+def make_targets(
+    data: LabelledCrystals, names: Sequence[str | None], task: str, units: Sequence[str | None] = ()
+) -> tuple[Target, ...]:
+    """The targets of a model trained on these labels.
+
+    names: a name for each, or None to make one from the label. task: "classification" makes each a class, "regression" each
+    a number, "auto" goes by the column: truth values, two words and questions are classes, numbers are numbers. units: for
+    each; None: what the table says of the column, else what the column's name ends in.
+
+    Raises ValueError for a class target with other values than 0 and 1, text as numbers, and two targets of one name.
+    """
+    targets = []
+    for index, text in enumerate(data.labels):
+        label = Label.parse(text)
+        classified = task == "classification" or (task == "auto" and (data.classes[index] is not None or data.binary[index]))
+        if classified:
+            targets.append(_class_target(label, names[index], data, index))
+            continue
+        if data.classes[index] is not None:
+            msg = f"target {label.column}: got text, expected numbers for task='regression'"
+            raise ValueError(msg)
+        unit = (units[index] if index < len(units) else None) or _unit(label, data.units[index])
+        column = names[index] or (f"log10_{label.column}" if label.log10 else str(label))
+        targets.append(Target(_words(column), unit, column, None, str(label)))
+    columns = [target.column for target in targets]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        msg = f"target: got {', '.join(twice)} twice, expected each once; NAME=COLUMN gives another name"
+        raise ValueError(msg)
+    return tuple(targets)
+
+
+def _class_target(label: Label, name: str | None, data: LabelledCrystals, index: int) -> Target:
+    values = data.values[:, index]
+    known = values[~np.isnan(values)]
+    if not np.isin(known, (0.0, 1.0)).all():
+        found = np.unique(known)
+        shown = ", ".join(f"{v:g}" for v in found[:5]) + (", ..." if len(found) > 5 else "")
+        msg = f"target {label}: got {len(found)} different numbers ({shown}), expected classes 0 and 1 (or truth values)"
+        raise ValueError(msg)
+    classes = data.classes[index]
+    word = name or (classes[1] if classes else str(label))
+    pair = classes or (f"not {word}", word)
+    return Target(f"probability of {_words(word)}", "1", f"{word}_probability", pair, str(label))
+
+
+def _unit(label: Label, said: str) -> str:
+    unit = said or next((unit for end, unit in _UNITS.items() if label.column.endswith(end)), "")
+    if not unit:
+        return UNKNOWN_UNIT
+    return f"log10({unit})" if label.log10 else unit
+
+
+def _words(column: str) -> str:
+    return column.replace("_", " ")
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of each target, (T,); 0 and 1 for classes."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalise(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(B, T) labels in units of the network's output."""
+        scaled: NDArray[np.float64] = (values - np.array(self.mean)) / np.array(self.std)
+        return scaled
+
+
+def training_scale(targets: Sequence[Target], values: NDArray[np.float64], parts: NDArray[np.int8]) -> Scale:
+    """The scale of the training part alone: the test must not leak into it.
+
+    Raises ValueError for a target without labels, with a single value, or of one class only.
+    """
+    means, stds = [], []
+    for target, column in zip(targets, values.T, strict=True):
+        known = column[(parts == TRAIN) & ~np.isnan(column)]
+        what = target.data or target.column
+        if not len(known):
+            msg = f"target {what}: got no label in the training part, expected at least two different ones"
+            raise ValueError(msg)
+        if np.all(known == known[0]):
+            one = f"one class only ({_class_name(target, known[0])})" if target.classes else f"the one value {known[0]:g}"
+            msg = f"target {what}: got {one} in all {len(known)} training rows, expected something to learn"
+            raise ValueError(msg)
+        means.append(0.0 if target.classes else float(known.mean()))
+        stds.append(1.0 if target.classes else float(known.std()))
+    return Scale(tuple(means), tuple(stds))
+
+
+def _class_name(target: Target, value: float) -> str:
+    return target.classes[int(value)] if target.classes else str(value)
