@@ -17,11 +17,13 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
 
 if TYPE_CHECKING:
     from cgfast.crystals import Crystals
+    from cgfast.evaluation import embed, evaluate, explain
     from cgfast.graph import CrystalGraph, build_graphs
     from cgfast.io import read
     from cgfast.models import available_models, load_model
     from cgfast.neighbors import GraphSpec, NeighborList, neighbor_list
     from cgfast.screening import screen
+    from cgfast.training import finetune, resume, train
 
 # Public name -> module that holds it. Loaded at first use, so that importing one part does not pay for the others.
 _PUBLIC = {
@@ -31,10 +33,16 @@ _PUBLIC = {
     "NeighborList": "cgfast.neighbors",
     "available_models": "cgfast.models",
     "build_graphs": "cgfast.graph",
+    "embed": "cgfast.evaluation",
+    "evaluate": "cgfast.evaluation",
+    "explain": "cgfast.evaluation",
+    "finetune": "cgfast.training",
     "load_model": "cgfast.models",
     "neighbor_list": "cgfast.neighbors",
     "read": "cgfast.io",
+    "resume": "cgfast.training",
     "screen": "cgfast.screening",
+    "train": "cgfast.training",
 }
 
 __all__ = [
@@ -45,15 +53,21 @@ __all__ = [
     "__version__",
     "available_models",
     "build_graphs",
+    "embed",
+    "evaluate",
+    "explain",
+    "finetune",
     "load_model",
     "neighbor_list",
     "read",
+    "resume",
     "screen",
+    "train",
 ]
 
 
 # Subpackages and modules that are part of the interface: `import cgfast; cgfast.nn.CGCNN` works.
-_MODULES = ("compat", "functional", "io", "models", "nn", "reference", "screening")
+_MODULES = ("compat", "evaluation", "functional", "io", "models", "nn", "reference", "screening", "training")
 
 
 def __getattr__(name: str) -> object:

@@ -61,9 +61,11 @@ LAYERS: dict[str, set[str]] = {
     "io": {"crystals"},
     "batch_pool": {"_native"},
     "models": {"nn", "graph", "batch_pool"},
-    "training": {"nn", "models", "graph", "graph_store", "io"},
+    "evaluation": {"io", "models", "screening"},
+    "training": {"nn", "models", "graph", "graph_store", "io", "evaluation"},
+    "tuning": {"training"},
     "screening": {"io", "models"},
-    "compat": {"screening", "training"},
+    "compat": {"screening", "training", "tuning", "evaluation"},
     "cli": {"compat", "doctor"},
     "doctor": {"screening"},
 }

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cgfast.batch_pool import BatchPool
+from cgfast.crystals import Crystals
 from cgfast.evaluation.batches import BatchFunction
-from cgfast.io import Failure
+from cgfast.io import Failure, StructureBatch
 from cgfast.screening.job import open_reader
 from cgfast.screening.prefetch import prefetch
 from cgfast.screening.result import Progress
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from cgfast.crystals import Crystals
     from cgfast.evaluation.batches import Computed, GraphFunction
-    from cgfast.io import StructureBatch
     from cgfast.models import PropertyModel
+
+    MakeTable = Callable[[Crystals, NDArray[np.int64], Computed], pa.Table]
 
 _FIRST_FAILURES = 10
 _BATCHES_AHEAD = 2
@@ -83,7 +84,7 @@ def compute_table(
     source: Source,
     model: PropertyModel,
     function: GraphFunction,
-    make_table: Callable[[Crystals, NDArray[np.int64], Computed], pa.Table],
+    make_table: MakeTable,
     *,
     out: Path | None,
     metadata: dict[str, Any],
@@ -93,10 +94,9 @@ def compute_table(
 ) -> CrystalTable:
     """Apply `function` to the graph of every crystal and collect what `make_table` makes of a batch.
 
-    make_table gets the crystals that have values, their input rows, and the values. The rows are in input order. check: called at
-    the end; what it raises leaves nothing written.
+    make_table gets the crystals that have values, their input rows, and the values. The rows are in input order. check: called
+    at the end; what it raises leaves nothing written.
     """
-    started = time.perf_counter()
     reader = open_reader(
         source.data,
         out=out,
@@ -106,47 +106,73 @@ def compute_table(
         format=source.format,
         time_limit=source.time_limit,
     )
-    tables: list[pa.Table] = []
-    first: list[Failure] = []
-    rows = crystals = failed = 0
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(BatchPool(threads))
         file = None if out is None else stack.enter_context(OutputFile(out, metadata))
         batch_function = BatchFunction(function, model.spec, max_atomic_number=model.max_atomic_number, pool=pool)
         batches = stack.enter_context(contextlib.closing(prefetch(reader.batches())))
+        collector = _Collector(make_table, file)
         for batch, done in _in_order(batches, batch_function):
-            table = make_table(batch.crystals[done.index], batch.rows[done.index], done)
-            failures = _failures(batch, done)
-            if len(done.index) + len(failures) != batch.n_rows:
-                msg = f"{batch.n_rows} rows came in but {len(done.index)} + {len(failures)} go out; this is a bug"
-                raise RuntimeError(msg)
-            rows, crystals, failed = rows + batch.n_rows, crystals + len(done.index), failed + len(failures)
-            first += failures[: _FIRST_FAILURES - len(first)]
-            if file is None:
-                tables.append(table)
-            else:
-                file.write(table)
-                file.write_failures(failures)
+            collector.add(batch, done)
             if on_progress is not None:
-                on_progress(Progress(rows, reader.n_rows, failed, time.perf_counter() - started))
+                on_progress(Progress(collector.rows, reader.n_rows, collector.failed, collector.seconds))
+        if not collector.rows:
+            nothing = Crystals.concatenate([])
+            collector.add(StructureBatch(nothing, np.empty(0, np.int64)), batch_function(nothing))
         if check is not None:
             check()
         if file is not None:
-            if not rows:
-                file.write(_empty(make_table, batch_function))
             file.commit()
-        elif not rows:
-            tables.append(_empty(make_table, batch_function))
-    return CrystalTable(
-        rows,
-        crystals,
-        failed,
-        time.perf_counter() - started,
-        out,
-        None if file is None else file.failures_out,
-        _joined(tables) if file is None else None,
-        tuple(first),
-    )
+    return collector.result()
+
+
+class _Collector:
+    """Tables and failures of batches, into a file or kept, with the account of rows."""
+
+    def __init__(self, make_table: MakeTable, file: OutputFile | None) -> None:
+        self.rows = 0
+        self.failed = 0
+        self._make_table = make_table
+        self._file = file
+        self._tables: list[pa.Table] = []
+        self._first: list[Failure] = []
+        self._crystals = 0
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def add(self, batch: StructureBatch, done: Computed) -> None:
+        """Take a batch of rows; raise RuntimeError if one is lost or counted twice."""
+        failures = _failures(batch, done)
+        if len(done.index) + len(failures) != batch.n_rows:
+            msg = f"{batch.n_rows} rows came in but {len(done.index)} + {len(failures)} go out; this is a bug"
+            raise RuntimeError(msg)
+        table = self._make_table(batch.crystals[done.index], batch.rows[done.index], done)
+        if self._file is None:
+            self._tables.append(table)
+        else:
+            self._file.write(table)
+            self._file.write_failures(failures)
+        self.rows += batch.n_rows
+        self.failed += len(failures)
+        self._crystals += len(done.index)
+        self._first += failures[: _FIRST_FAILURES - len(self._first)]
+
+    def result(self) -> CrystalTable:
+        import pyarrow as pa
+
+        return CrystalTable(
+            n_rows=self.rows,
+            n_crystals=self._crystals,
+            n_failures=self.failed,
+            seconds=self.seconds,
+            out=None if self._file is None else self._file.out,
+            failures_out=None if self._file is None else self._file.failures_out,
+            table=pa.concat_tables(self._tables) if self._file is None else None,
+            failures=tuple(self._first),
+        )
 
 
 def _in_order(batches: Iterator[StructureBatch], function: BatchFunction) -> Iterator[tuple[StructureBatch, Computed]]:
@@ -166,16 +192,3 @@ def _failures(batch: StructureBatch, done: Computed) -> list[Failure]:
     for index, (stage, reason) in done.failures.items():
         failures.append(Failure(str(batch.crystals.ids[index]), int(batch.rows[index]), stage, reason))
     return sorted(failures, key=lambda failure: failure.row)
-
-
-def _empty(make_table: Callable[[Crystals, NDArray[np.int64], Computed], pa.Table], function: BatchFunction) -> pa.Table:
-    from cgfast.crystals import Crystals
-
-    nothing = Crystals.concatenate([])
-    return make_table(nothing, np.empty(0, np.int64), function(nothing))
-
-
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.concat_tables(tables)

@@ -84,7 +84,7 @@ def read_truths(source: Any, wanted: Sequence[Wanted], **options: Any) -> Labell
         data = source
     elif isinstance(source, Crystals):
         msg = "data: got Crystals, which have no labels; expected a file or folder, or LabelledCrystals"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
     else:
         labels = [label for _, label in wanted]
         data = read_labelled(source, labels, classes=[target.classes for target, _ in wanted], **options)

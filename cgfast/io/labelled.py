@@ -26,8 +26,8 @@ class LabelledCrystals:
     crystals: the B crystals. values: (B, T) float64, NaN where a label is missing; classes are 0.0 and 1.0. rows: (B,)
     int64 rows of the input. failures: rows that gave no crystal. n_rows: rows of input, B + failures. labels: the T labels
     as they were asked for. units: (T,) what the table says of its columns, "" where it says nothing. classes: (T,) the two
-    names of a text column's classes, else None. binary: (T,) whether a label is a truth value or a question. notes: what a reader of the labels should know, a sentence each. extra:
-    further columns that were asked for, by name.
+    names of a text column's classes, else None. binary: (T,) whether a label is a truth value or a question. notes: what a
+    reader of the labels should know, a sentence each. extra: further columns that were asked for, by name.
     """
 
     crystals: Crystals

@@ -41,7 +41,7 @@ class CGCNN(nn.Module):
     place of all that follows the convolutions (h_fea_len and n_h are then unused); with the last two site_contributions() says
     what each atom adds. n_out: values per crystal; without a meaning with classification. conv: "CrystalGraphConv", the 2018
     layer, or "CGConv", PyTorch Geometric's (PRL 120, 145301, Eq. 5) with a BatchNorm1d: x' = bn(sum) + x, no batch norm over
-    edges. activation: "softplus" as above, or "silu" in its place, and then also behind every CGConv.
+    edges. activation: of the head, "softplus" as above or "silu".
 
     Raises ValueError for counts below 1, a basis that does not have nbr_fea_len centres, an unknown conv, a site readout of
     classes or of another pooling than mean and sum, and (in forward) atomic numbers without a row in the table.
@@ -141,7 +141,6 @@ class CGCNN(nn.Module):
             x = table.index_select(0, elements)
             for layer in cast("list[CGConv]", list(self.convs)):
                 x = layer(x, graph, edge_attr, basis=basis)
-                x = silu(x) if self.activation == "silu" else x
             return x
         convs = cast("list[CrystalGraphConv]", list(self.convs))
         # The first convolution sees one of a hundred elements: its products of atoms and weights run on the table.
@@ -174,9 +173,7 @@ class CGCNN(nn.Module):
     def _outputs(self, features: Tensor) -> Tensor:
         """The head on crystals or on atoms, without the last log_softmax."""
         activate = ACTIVATIONS[self.activation]
-        if not (self.conv == "CGConv" and self.activation == "silu"):  # those features have been through it
-            features = activate(features)
-        x = activate(self.conv_to_fc(features))
+        x = activate(self.conv_to_fc(activate(features)))
         if self.classification:
             x = self.dropout(x)
         for fc in getattr(self, "fcs", ()):

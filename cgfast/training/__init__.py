@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from cgfast.training.finetuning import finetune
 from cgfast.training.options import PRESETS, TrainOptions, preset_options
 from cgfast.training.run import TrainingResult, resume, train
 
-__all__ = ["PRESETS", "TrainOptions", "TrainingResult", "preset_options", "resume", "train"]
+__all__ = ["PRESETS", "TrainOptions", "TrainingResult", "finetune", "preset_options", "resume", "train"]

@@ -70,9 +70,9 @@ class TaskLoss(torch.nn.Module):
         losses = []
         for index, column in enumerate(self.columns):
             goal = torch.nan_to_num(labels[:, index])
-            each = self._each(out[:, column.start : column.stop], goal, column)
-            # where(): a missing label must not turn an infinite output into NaN
-            each = torch.where(weights[:, index] > 0, each * weights[:, index], 0.0)
+            # where(): what is said without a label must turn neither loss nor gradient into NaN
+            said = torch.where(torch.isnan(labels[:, index : index + 1]), 0.0, out[:, column.start : column.stop])
+            each = self._each(said, goal, column) * weights[:, index]
             losses.append(each.sum() / totals[index].clamp(min=torch.finfo(totals.dtype).tiny))
         return torch.stack(losses).sum()
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cgfast.nn import CGCNN
     from cgfast.training.callbacks import EpochReport
     from cgfast.training.prepare import Prepared
+    from cgfast.training.processes import Processes
     from cgfast.training.run_folder import RunFolder, RunPlan
 
 DONE = "done"  # marks a member whose training is complete
@@ -58,6 +59,7 @@ def train_members(
     folder: RunFolder,
     prepared: Prepared,
     start: PropertyModel | None,
+    processes: Processes,
     on_epoch: Callable[[EpochReport], None] | None,
 ) -> Members:
     """Train every member that is not done, one after the other. start: the trained model of a plan that has one.
@@ -70,6 +72,7 @@ def train_members(
     table = None if plan.atom_init is None else read_element_table(Path(plan.atom_init))
     networks: list[CGCNN] = []
     histories: list[History] = []
+    processes.meet()
     with _threads(max(thread_count(options.threads) // options.processes, 1)):
         for index in range(options.seeds):
             network = _network(plan, start, table, options.seed + index)

@@ -27,7 +27,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 _AT_LEAST_ONE = ("atom_fea_len", "n_conv", "h_fea_len", "n_h", "epochs", "batch_size", "seeds", "processes")
 _OPTIONAL_COUNTS = ("max_neighbors", "batch_atoms", "batch_edges", "patience", "threads")
 _POSITIVE = ("cutoff", "step", "learning_rate", "gamma", "huber_delta")
-_NOT_NEGATIVE = ("weight_decay", "momentum", "clip", "seed")
+_NOT_NEGATIVE = ("weight_decay", "momentum", "clip")
+_MAX_SEED = 2**62  # torch takes 64 bits; the members of an ensemble count up
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +100,41 @@ class TrainOptions:
         for name in _OPTIONAL_COUNTS:
             if getattr(self, name) is not None:
                 self._check_count(name, 1)
+        self._check_count("seed", 0)
+        if self.seed > _MAX_SEED:
+            self._refuse("seed", f"at most {_MAX_SEED}")
+        self._check_numbers()
+        self._check_lists()
+        self._check_together()
+
+    def _check_numbers(self) -> None:
         for name in (*_POSITIVE, *_NOT_NEGATIVE, "average"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 self._refuse(name, "a number")
             if value < 0 or (value == 0 and name in _POSITIVE):
                 self._refuse(name, "a number above 0" if name in _POSITIVE else "a number of at least 0")
+            if not isinstance(value, int | float):  # a number of NumPy, which JSON does not take
+                object.__setattr__(self, name, float(value))
         if self.average >= 1:
             self._refuse("average", "a number from 0 to below 1")
-        self._check_together()
+
+    def _check_lists(self) -> None:
+        for name, kind in (("milestones", Integral), ("fractions", Real)):
+            values = getattr(self, name)
+            values = values.tolist() if hasattr(values, "tolist") else values
+            if not isinstance(values, list | tuple) or not all(isinstance(v, kind) and not isinstance(v, bool) for v in values):
+                self._refuse(name, "whole numbers" if kind is Integral else "numbers")
+            object.__setattr__(self, name, tuple(int(v) if kind is Integral else float(v) for v in values))
+        if any(epoch < 1 for epoch in self.milestones):
+            self._refuse("milestones", "epochs of at least 1")
+        shares = self.fractions
+        if len(shares) != 3 or not min(shares) >= 0 or not abs(sum(shares) - 1) < 1e-9 or 0 in shares[:2]:
+            self._refuse("fractions", "three numbers for train, val and test that sum to 1, 0 for the test at most")
 
     def _check_together(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        object.__setattr__(self, "fractions", tuple(self.fractions))
+        if self.split_column is not None and (not isinstance(self.split_column, str) or not self.split_column):
+            self._refuse("split_column", "the name of a column")
         if (self.split == "column") != (self.split_column is not None):
             self._refuse("split_column", "a column together with split='column'")
         if (self.split == "fold") != (self.fold is not None):
@@ -128,6 +151,7 @@ class TrainOptions:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
             self._refuse(name, f"a whole number of at least {lowest}")
+        object.__setattr__(self, name, int(value))
 
     def _refuse(self, name: str, expected: str) -> None:
         msg = f"{name}: got {getattr(self, name)!r}, expected {expected}"
@@ -138,7 +162,7 @@ class TrainOptions:
         if self.fold is None:
             return 0, 0
         number, slash, of = str(self.fold).partition("/")
-        if not (slash and number.strip().isdigit() and of.strip().isdigit()):
+        if not (slash and number.strip().isdecimal() and of.strip().isdecimal()):
             self._refuse("fold", "K/N, for example 1/5")
         return int(number), int(of)
 
@@ -193,7 +217,7 @@ PRESETS = ("fast", "paper")
 
 
 def preset_options(preset: str, labels: tuple[str, ...], *, classifier: bool, **changes: Any) -> TrainOptions:  # noqa: ANN401
-    """The options of a preset for these labels, with the changes that are not None.
+    """The options of a preset for these labels, with the changes that are not None (max_neighbors=0: all).
 
     "fast": the best recipe we found for about an hour on two cores. "paper": Xie & Grossman 2018 as their checkpoints record
     it: SGD, batch 256 (moduli, Poisson 64), learning rate 0.02 (gap 0.05; Poisson, classifier 0.01), 1000 epochs with a
@@ -211,7 +235,9 @@ def preset_options(preset: str, labels: tuple[str, ...], *, classifier: bool, **
         if classifier:
             fields |= _PAPER_CLASSIFIER
     given = {name: value for name, value in changes.items() if value is not None}
-    if "epochs" in given and "milestones" not in given and fields.get("milestones"):
+    if given.get("max_neighbors") == 0:
+        given["max_neighbors"] = None
+    if isinstance(given.get("epochs"), Integral) and "milestones" not in given and fields.get("milestones"):
         # A shorter or longer run keeps its shape.
-        fields["milestones"] = tuple(round(m * given["epochs"] / fields["epochs"]) for m in fields["milestones"])
+        fields["milestones"] = tuple(max(round(m * given["epochs"] / fields["epochs"]), 1) for m in fields["milestones"])
     return TrainOptions.from_dict(fields | given)

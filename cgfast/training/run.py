@@ -81,12 +81,27 @@ def train(
     ValueError) when the loss is no number any more. Raises ImportError with the command if the extra `train` is missing.
     """
     check_packages()
-    wanted = Wanted.parse(target, log10=log10)
-    source = Source.of(data, format=format, columns=columns, on_disorder=on_disorder)
     folder = RunFolder(Path(out))
     folder.check_new()
+    wanted = Wanted.parse(target, log10=log10)
+    source = Source.of(data, format=format, columns=columns, on_disorder=on_disorder)
+    plan, read = make_plan(data, source, wanted, preset, texts_of("unit", unit), atom_init, card, options)
+    return run_plan(plan, folder, read, on_start=on_start, on_epoch=on_epoch)
+
+
+def make_plan(
+    data: Any,  # noqa: ANN401 - a path, or several, or crystals
+    source: Source | None,
+    wanted: Wanted,
+    preset: str,
+    units: Sequence[str],
+    atom_init: str | os.PathLike[str] | None,
+    card: dict[str, Any] | None,
+    options: dict[str, Any],
+) -> tuple[RunPlan, LabelledCrystals]:
+    """The plan of a training from scratch, and the data that it was made for. Raises ValueError as train() does."""
     read = read_data(data, source, wanted, options)
-    targets = make_targets(read, wanted.names, options.get("task") or "auto", texts_of("unit", unit))
+    targets = make_targets(read, wanted.names, options.get("task") or "auto", units)
     classifier = all(one.classes is not None for one in targets)
     plan = RunPlan(
         source=source,
@@ -98,7 +113,7 @@ def train(
         start=None,
         card=dict(card or {}),
     )
-    return run_plan(plan, folder, read, on_start=on_start, on_epoch=on_epoch)
+    return plan, read
 
 
 def resume(
@@ -129,8 +144,12 @@ def run_plan(
     *,
     on_start: Callable[[Prepared], None] | None,
     on_epoch: Callable[[EpochReport], None] | None,
+    prepared: Prepared | None = None,
 ) -> TrainingResult:
-    """Do what a plan says, from the start or from where its folder is."""
+    """Do what a plan says, from the start or from where its folder is.
+
+    prepared: what prepare_plan() made of this data for a plan with the same split; many runs may share it.
+    """
     from cgfast.training.members import train_members
     from cgfast.training.processes import is_worker, join_workers
 
@@ -139,18 +158,15 @@ def run_plan(
         raise ValueError(msg)
     began = time.perf_counter()
     start = None if plan.start is None else plan.start.load()
-    prepared = prepare(
-        data,
-        plan.targets,
-        plan.options,
-        max_atomic_number=_max_atomic_number(plan, start),
-        # A head that stays has learned outputs of its own scale.
-        scale=None if start is None or plan.start is None or plan.start.new_head else Scale(start.mean, start.std),
-    )
-    with folder.joined() if is_worker() else folder.open(plan, prepared), join_workers(folder.path, plan.options.processes):
+    if prepared is None:
+        prepared = prepare_plan(plan, data, start)
+    with (
+        folder.joined() if is_worker() else folder.open(plan, prepared),
+        join_workers(folder.path, plan.options.processes) as processes,
+    ):
         if on_start is not None:
             on_start(prepared)
-        members = train_members(plan, folder, prepared, start, on_epoch)
+        members = train_members(plan, folder, prepared, start, processes, on_epoch)
         model = members.model
         if not is_worker():
             folder.finish(model)
@@ -165,6 +181,18 @@ def run_plan(
         n_failures=len(prepared.failures),
         seconds=time.perf_counter() - began,
         notes=prepared.notes,
+    )
+
+
+def prepare_plan(plan: RunPlan, data: LabelledCrystals, start: PropertyModel | None) -> Prepared:
+    """Split and check the data of a plan. start: its model, see Start.load(). Raises ValueError as prepare() does."""
+    return prepare(
+        data,
+        plan.targets,
+        plan.options,
+        max_atomic_number=_max_atomic_number(plan, start),
+        # A head that stays has learned outputs of its own scale.
+        scale=None if start is None or plan.start is None or plan.start.new_head else Scale(start.mean, start.std),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgfast.io.labelled import LabelledCrystals, read_labelled
+from cgfast.io.labels import Label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ class Wanted:
     @classmethod
     def parse(cls, target: str | Sequence[str], *, log10: bool) -> Wanted:
         """From text. log10: of every label that is a plain column. Raises ValueError for none."""
-        named = [_split_name(text) for text in texts_of("target", target)]
+        named = [_split_name(text) for text in texts_of("target", [] if target is None else target)]
         labels = [_with_logarithm(label) if log10 else label for _, label in named]
         return cls(tuple(labels), tuple(name for name, _ in named))
 
@@ -79,7 +80,7 @@ def read_data(
     """The labelled crystals. Raises ValueError for crystals in memory with other labels than are asked for."""
     if source is not None:
         return source.read(wanted.labels, options.get("split_column"))
-    if tuple(data.labels) != wanted.labels:
+    if tuple(data.labels) != tuple(str(Label.parse(label)) for label in wanted.labels):
         msg = f"target: got {', '.join(wanted.labels)}, expected the labels that data has: {', '.join(data.labels)}"
         raise ValueError(msg)
     crystals: LabelledCrystals = data
@@ -96,8 +97,10 @@ def read_again(source: Source | None, labels: Sequence[str], options: TrainOptio
 
 def texts_of(name: str, value: str | Sequence[str] | None) -> list[str]:
     """One text or several as a list, None as an empty one. Raises ValueError for anything else."""
-    texts = [] if value is None else [value] if isinstance(value, str) else list(value)
-    if (not texts and value is not None) or not all(isinstance(text, str) and text.strip() for text in texts):
+    if value is None:
+        return []
+    texts: list[Any] = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         msg = f"{name}: got {value!r}, expected a text, or several"
         raise ValueError(msg)
     return texts

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgfast.io.batch import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -100,7 +102,8 @@ def split_text(ids: Sequence[str], rows: Sequence[int], parts: NDArray[np.int8])
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("id", "row", "part"))
     for name, row, part in zip(ids, rows, parts.tolist(), strict=True):
-        writer.writerow((name, row, PARTS[part] if part >= 0 else ""))
+        # csv leaves a lone carriage return unquoted, which ends the line for those who read
+        writer.writerow((printable(name).replace("\r", "\\r"), row, PARTS[part] if part >= 0 else ""))
     return text.getvalue()
 
 
@@ -117,6 +120,6 @@ def read_split(path: Path) -> dict[int, str]:
     except FileNotFoundError:
         msg = f"split: there is no file {path}"
         raise ValueError(msg) from None
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         msg = f"split {path} must be CSV with the columns id, row and part: {type(error).__name__} {error}"
         raise ValueError(msg) from None

@@ -8,6 +8,7 @@ import numpy as np
 
 from cgfast.io.labels import Label
 from cgfast.models.catalogue import Target
+from cgfast.models.targets import check_targets
 from cgfast.training.splits import TRAIN
 
 if TYPE_CHECKING:
@@ -38,11 +39,15 @@ def make_targets(
     """The targets of a model trained on these labels.
 
     names: a name for each, or None to make one from the label. task: "classification" makes each a class, "regression" each
-    a number, "auto" goes by the column: truth values, two words and questions are classes, numbers are numbers. units: for
-    each; None: what the table says of the column, else what the column's name ends in.
+    a number, "auto" goes by the column: truth values, two words and questions are classes, numbers are numbers. units: of
+    each column (not of its logarithm); None: what the table says, else what the column's name ends in.
 
-    Raises ValueError for a class target with other values than 0 and 1, text as numbers, and two targets of one name.
+    Raises ValueError for a class target with other values than 0 and 1, text as numbers, two targets of one name, and more
+    units than targets.
     """
+    if len(units) > len(data.labels):
+        msg = f"unit: got {len(units)} units, expected one for each of {len(data.labels)} targets at most"
+        raise ValueError(msg)
     targets = []
     for index, text in enumerate(data.labels):
         label = Label.parse(text)
@@ -53,7 +58,7 @@ def make_targets(
         if data.classes[index] is not None:
             msg = f"target {label.column}: got text, expected numbers for task='regression'"
             raise ValueError(msg)
-        unit = (units[index] if index < len(units) else None) or _unit(label, data.units[index])
+        unit = _unit(label, (units[index] if index < len(units) else None) or data.units[index])
         column = names[index] or (f"log10_{label.column}" if label.log10 else str(label))
         targets.append(Target(_words(column), unit, column, None, str(label)))
     columns = [target.column for target in targets]
@@ -61,6 +66,7 @@ def make_targets(
     if twice:
         msg = f"target: got {', '.join(twice)} twice, expected each once; NAME=COLUMN gives another name"
         raise ValueError(msg)
+    check_targets(targets, [0.0] * len(targets), [1.0] * len(targets))
     return tuple(targets)
 
 
@@ -82,7 +88,7 @@ def _unit(label: Label, said: str) -> str:
     unit = said or next((unit for end, unit in _UNITS.items() if label.column.endswith(end)), "")
     if not unit:
         return UNKNOWN_UNIT
-    return f"log10({unit})" if label.log10 else unit
+    return f"log10({unit})" if label.log10 and not unit.startswith("log10(") else unit
 
 
 def _words(column: str) -> str:

@@ -40,7 +40,7 @@ FIXED = {
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from low to high, both included: whole ones if both are. log: drawn evenly by logarithm; step: only low + k step."""
+    """Numbers from low to high, both included, whole ones if both are. log: drawn evenly by logarithm; step: low + k step."""
 
     low: float
     high: float
@@ -139,7 +139,8 @@ def check_space(space: Mapping[str, Range | Choices], options: TrainOptions) -> 
     """Raises ValueError for a value that these options cannot have, each taken alone."""
     for name, values in space.items():
         for value in values.ends():
-            dataclasses.replace(options, **{name: value})
+            changed: dict[str, Any] = {name: value}
+            dataclasses.replace(options, **changed)
 
 
 def read_space(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def read_space(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(msg) from error
     if not isinstance(found, dict):
         msg = f'space: {path} holds {type(found).__name__}, expected an object like {{"n_conv": "2..6"}}'
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
     return found
 
 
@@ -219,14 +220,15 @@ def _range(name: str, fields: dict[str, Any]) -> Range:
         raise ValueError(msg)
     unknown = sorted(set(fields) - {"low", "high", "log", "step"})
     if unknown or "low" not in fields or "high" not in fields:
-        msg = f"space: {name}: got a range with {', '.join(sorted(fields)) or 'nothing'}, expected low, high and perhaps log or step"
+        got = ", ".join(sorted(map(str, fields))) or "nothing"
+        msg = f"space: {name}: got a range with {got}, expected low and high, and perhaps log or step"
         raise ValueError(msg)
     low, high = _value(name, fields["low"], kind), _value(name, fields["high"], kind)
     log = fields.get("log", False)
     step = None if fields.get("step") is None else _value(name, fields["step"], kind)
     if not isinstance(log, bool):
         msg = f"space: {name}: got log={log!r}, expected true or false"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
     if low >= high:
         msg = f"space: {name}: the range {low}..{high} is empty, expected a lower number first"
         raise ValueError(msg)

@@ -109,3 +109,19 @@ def energy() -> Target:
 @pytest.fixture
 def metal() -> Target:
     return METAL
+
+
+@pytest.fixture
+def model(make_model):
+    return make_model()
+
+
+@pytest.fixture
+def truth(crystals, model):
+    return model.predict(crystals).values + np.random.default_rng(0).normal(0, 0.1, len(crystals))
+
+
+@pytest.fixture
+def path(write, crystals, truth):
+    """A table whose labels are the predictions of `model`, with noise."""
+    return write(crystals, **{ENERGY.column: truth})

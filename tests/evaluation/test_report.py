@@ -87,15 +87,7 @@ def read(path) -> Page:
     return page
 
 
-@pytest.fixture
-def labelled(write, crystals, make_model):
-    model = make_model()
-    truth = model.predict(crystals).values + np.random.default_rng(0).normal(0, 0.1, len(crystals))
-    return model, write(crystals, **{LABEL: truth})
-
-
-def test_it_loads_nothing(labelled, tmp_path):
-    model, path = labelled
+def test_it_loads_nothing(model, path, tmp_path):
     page = read(evaluate(model, path).report(tmp_path / "r.html"))
     assert page.references == []
     assert page.policy.startswith("default-src 'none';")
@@ -107,8 +99,7 @@ def test_it_loads_nothing(labelled, tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".parquet"] == ["r.html"]
 
 
-def test_numbers_are_those_of_the_evaluation(labelled, tmp_path):
-    model, path = labelled
+def test_numbers_are_those_of_the_evaluation(model, path, tmp_path):
     found = evaluate(model, path)
     page = read(found.report(tmp_path / "r.html"))
     traces = figures(page)
@@ -132,8 +123,7 @@ def test_numbers_are_those_of_the_evaluation(labelled, tmp_path):
     assert "60 rows in: 60 evaluated, 0 failures" in page.text
 
 
-def test_same_file_for_the_same_evaluation(labelled, tmp_path):
-    model, path = labelled
+def test_same_file_for_the_same_evaluation(model, path, tmp_path):
     texts = [evaluate(model, path).report(tmp_path / f"{k}.html").read_bytes() for k in range(2)]
     assert texts[0] == texts[1]
 
@@ -165,8 +155,7 @@ def test_one_class_only(write, crystals, make_model, metal, tmp_path):
     assert "ROC" not in "".join(page.scripts[1:])
 
 
-def test_learning_curve(labelled, tmp_path):
-    model, path = labelled
+def test_learning_curve(model, path, tmp_path):
     folder = tmp_path / "run"
     model.save(folder)
     epochs = [(k, 1.0 / k, 0.5 / k if k % 2 else None, 1e-3, 9.0 * k) for k in range(1, 6)]
@@ -184,8 +173,7 @@ def test_learning_curve(labelled, tmp_path):
     assert all(trace["x"] == [1.0, 2.0, 3.0, 4.0, 5.0] for trace in traces)
 
 
-def test_no_learning_curve_and_a_broken_one(labelled, tmp_path):
-    model, path = labelled
+def test_no_learning_curve_and_a_broken_one(model, path, tmp_path):
     assert evaluate(model, path).history == {}
     folder = tmp_path / "run"
     model.save(folder, card={"history": {"epoch": [1, 2], "val_mae": [0.2, 0.1]}})

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
 
 from cgfast.io.labels import Label, text_classes
 
@@ -44,9 +46,7 @@ def test_grammar(text: str, expected: tuple) -> None:
     assert label.bound == {"<": 1e-3, ">": -2.0}[label.relation] if label.relation else math.isnan(label.bound)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "  ", "<3", ">", "gap<", "a<=3", "a>=3", "a=3", "a==3", "a<b", "a<nan", "a<inf", "a<1<2"]
-)
+@pytest.mark.parametrize("text", ["", "  ", "<3", ">", "gap<", "a<=3", "a>=3", "a=3", "a==3", "a<b", "a<nan", "a<inf", "a<1<2"])
 def test_texts_that_are_no_label(text: str) -> None:
     with pytest.raises(ValueError, match="target") as error:
         Label.parse(text)
@@ -124,7 +124,9 @@ def test_words() -> None:
     same(read("x", ["yes", "no"], classes=("not stable", "stable")), [1, 0])
 
 
-@pytest.mark.parametrize("words", [["a"], ["a", "b", "c"], list("abcdefg"), ["1.5", "n/a", "2"], ["yes", "no", "maybe"], [None, ""]])
+@pytest.mark.parametrize(
+    "words", [["a"], ["a", "b", "c"], list("abcdefg"), ["1.5", "n/a", "2"], ["yes", "no", "maybe"], [None, ""]]
+)
 def test_words_that_are_no_two_classes(words: list) -> None:
     with pytest.raises(ValueError, match=rf"x: got a text column with {len({w for w in words if w})} different values"):
         read("x", words, pa.string())
@@ -138,5 +140,5 @@ def test_classes_are_sorted_or_answers() -> None:
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.date32(), pa.binary(), pa.struct([("a", pa.int8())])])
 def test_columns_of_other_things(kind) -> None:
-    with pytest.raises(ValueError, match="target x: got a column of .*expected numbers, truth values or two names of classes"):
+    with pytest.raises(ValueError, match=r"target x: got a column of .*expected numbers, truth values or two names of classes"):
         Label.parse("x").read(pa.chunked_array([pa.nulls(2, kind)]), None)

@@ -42,7 +42,9 @@ def crystals(n: int, seed: int = 0) -> Crystals:
         numbers.extend(np.tile([rng.choice([3, 11, 12, 19, 26]), rng.choice([8, 9, 16, 17])], pairs))
         sizes.append(2 * pairs)
     ptr = np.concatenate([[0], np.cumsum(sizes)])
-    return Crystals.from_arrays(np.concatenate(positions), np.array(cells), numbers, graph_ptr=ptr, ids=[f"c{k}" for k in range(n)])
+    return Crystals.from_arrays(
+        np.concatenate(positions), np.array(cells), numbers, graph_ptr=ptr, ids=[f"c{k}" for k in range(n)]
+    )
 
 
 def some_values(made: Crystals) -> np.ndarray:
@@ -106,7 +108,8 @@ def write_folder(path: Path, csv: str, names: Sequence[str]) -> Path:
     path.mkdir()
     for k, name in enumerate(names):
         a = 4.0 + 0.05 * k
-        head = "".join(f"_cell_length_{x} {a}\n" for x in "abc") + "".join(f"_cell_angle_{x} 90\n" for x in ("alpha", "beta", "gamma"))
+        lengths = "".join(f"_cell_length_{x} {a}\n" for x in "abc")
+        head = lengths + "".join(f"_cell_angle_{x} 90\n" for x in ("alpha", "beta", "gamma"))
         sites = "loop_\n_atom_site_label\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
         atoms = "Na1 Na 0 0 0\nCl1 Cl 0.5 0.5 0.5\n"
         (path / f"{name}.cif").write_text(f"data_{name}\n{head}{sites}{atoms}")

@@ -1,0 +1,72 @@
+"""Parts of a split: which rows are judged, and splits that were made for other data."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from cgfast.evaluation import evaluate
+
+for package in ("torch", "torchmetrics", "pyarrow"):
+    pytest.importorskip(package, reason="evaluation needs it")
+
+LABEL = "energy_per_atom_eV"
+
+
+def split_file(folder, parts, ids=None):
+    path = folder / "split.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "row", "part"))
+        writer.writerows((ids[row] if ids else f"c{row}", row, part) for row, part in parts.items())
+    return path
+
+
+PARTS = {row: "train" if row < 40 else "val" if row < 45 else "test" for row in range(55)}
+
+
+@pytest.mark.parametrize("options", [{"part": "test"}, {}])
+def test_part_of_a_split(path, model, truth, crystals, tmp_path, options):
+    found = evaluate(model, path, split=split_file(tmp_path, PARTS), **options)
+    assert found.part == "test"
+    assert found.predictions["row"].to_pylist() == list(range(45, 55))
+    assert (found.n_evaluated, found.n_outside, found.n_rows) == (10, 50, 60)
+    assert found.account == "60 rows in: 10 evaluated, 0 failures, 50 outside of the part 'test'"
+    expected = np.abs(model.predict(crystals[45:55]).values - truth[45:55]).mean()
+    assert found.metrics[LABEL]["mae"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_split_of_the_models_own_folder(path, model, tmp_path):
+    folder = tmp_path / "run"
+    model.save(folder)
+    with pytest.raises(ValueError, match=r"part: got 'val', but .*run has no split.csv"):
+        evaluate(str(folder), path, part="val")
+    split_file(folder, PARTS)
+    assert evaluate(str(folder), path, part="val").n_evaluated == 5
+    assert evaluate(str(folder), path).n_evaluated == 60
+
+
+def test_failures_outside_of_the_part_do_not_count(write, crystals, model, truth, tmp_path):
+    labels = [None if k in (1, 50) else float(value) for k, value in enumerate(truth)]
+    found = evaluate(model, write(crystals, **{LABEL: labels}), split=split_file(tmp_path, PARTS))
+    assert [f.row for f in found.failures] == [50]
+    assert (found.n_evaluated, found.n_outside) == (9, 50)
+
+
+def test_splits_that_do_not_fit(path, model, tmp_path):
+    split = split_file(tmp_path, PARTS)
+    with pytest.raises(ValueError, match=r"part: got 'tset', expected one that .* has: 'train', 'val', 'test'"):
+        evaluate(model, path, split=split, part="tset")
+    with pytest.raises(ValueError, match="split: there is no file"):
+        evaluate(model, path, split=tmp_path / "no.csv")
+    split_file(tmp_path, {3: "test"}, ids=dict.fromkeys(range(60), "other"))
+    with pytest.raises(ValueError, match="split: row 3 is 'other', but 'c3' in the data"):
+        evaluate(model, path, split=split)
+    split_file(tmp_path, {3: "test", 600: "test"})
+    with pytest.raises(ValueError, match=r"split: row 600 .* is not in the data"):
+        evaluate(model, path, split=split)
+    split.write_text("id,part\nc3,test\n")
+    with pytest.raises(ValueError, match="must be CSV with the columns id, row and part"):
+        evaluate(model, path, split=split)
