@@ -6,15 +6,18 @@ the networks agree, the second that their gradients and updates do.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from benchmarks import networks
+from cgfast._native import native_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.conftest import Measure
 
@@ -27,6 +30,18 @@ def first_losses(peer: Callable[..., networks.Trainer]) -> list[float]:
     """Losses of the first two steps of a peer, denormals out of the way."""
     trainer = peer(fair=True)
     return [trainer(), trainer()]
+
+
+@contextlib.contextmanager
+def train_threads(threads: int) -> Iterator[None]:
+    """All threads for native code, one for torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with native_threads(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Contest:
@@ -62,6 +77,10 @@ class TestNetwork2018(Contest):
     def test_cgfast(self, threads: int, measure: Measure) -> None:
         self.time(measure, "cgfast", networks.cgfast_2018(), threads)
 
+    def test_cgfast_as_train_runs_it(self, threads: int, measure: Measure) -> None:
+        with train_threads(threads):
+            self.time(measure, "cgfast, threads as in cgfast.train", networks.cgfast_2018(), threads)
+
     def test_2018_code(self, setting: str, threads: int, measure: Measure) -> None:
         self.time(measure, f"2018 code, {setting}", networks.code_2018(fair=setting == "fair"), threads)
 
@@ -74,6 +93,11 @@ class TestNetworkOfPyG(Contest):
     def test_cgfast(self, form: str, threads: int, measure: Measure) -> None:
         role = "cgfast" if form == "distances" else "cgfast, edge_attr given"
         self.time(measure, role, networks.pyg_with_cgfast(dense=form == "dense"), threads)
+
+    def test_cgfast_as_train_runs_it(self, threads: int, measure: Measure) -> None:
+        with train_threads(threads):
+            trainer = networks.pyg_with_cgfast(dense=False)
+            self.time(measure, "cgfast, threads as in cgfast.train", trainer, threads)
 
     def test_pyg(self, setting: str, threads: int, measure: Measure) -> None:
         self.time(measure, f"PyG, {setting}", networks.pyg(fair=setting == "fair"), threads)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cgfast.neighbors import GraphSpec, NeighborList, neighbor_list
     from cgfast.screening import screen
     from cgfast.training import finetune, resume, train
+    from cgfast.tuning import tune
 
 # Public name -> module that holds it. Loaded at first use, so that importing one part does not pay for the others.
 _PUBLIC = {
@@ -43,6 +44,7 @@ _PUBLIC = {
     "resume": "cgfast.training",
     "screen": "cgfast.screening",
     "train": "cgfast.training",
+    "tune": "cgfast.tuning",
 }
 
 __all__ = [
@@ -63,11 +65,12 @@ __all__ = [
     "resume",
     "screen",
     "train",
+    "tune",
 ]
 
 
 # Subpackages and modules that are part of the interface: `import cgfast; cgfast.nn.CGCNN` works.
-_MODULES = ("compat", "evaluation", "functional", "io", "models", "nn", "reference", "screening", "training")
+_MODULES = ("compat", "evaluation", "functional", "io", "models", "nn", "reference", "screening", "training", "tuning")
 
 
 def __getattr__(name: str) -> object:

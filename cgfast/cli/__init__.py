@@ -8,6 +8,7 @@ unexpected error, 130 interrupted. Heavy imports happen inside the commands, so 
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
@@ -17,9 +18,10 @@ from cgfast.cli.errors import sentences
 from cgfast.cli.evaluate import evaluate
 from cgfast.cli.explain import explain
 from cgfast.cli.finetune import finetune
-from cgfast.cli.model_options import column_names
+from cgfast.cli.model_options import Model, column_names
 from cgfast.cli.screen import screen
 from cgfast.cli.train import train
+from cgfast.cli.tune import tune
 
 app = typer.Typer(
     name="cgfast",
@@ -53,7 +55,7 @@ def _options(
     pass
 
 
-for _command in (screen, train, evaluate, finetune, embed, explain):
+for _command in (screen, train, evaluate, finetune, tune, embed, explain):
     app.command()(_command)
 
 
@@ -82,6 +84,22 @@ def info(
         from cgfast.io import read
 
         show_description(read(file, format=format, columns=column_names(column)).describe())
+
+
+@app.command()
+def export(
+    model: Model,
+    file: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="Checkpoint of the 2018 layout to write.")],
+) -> None:
+    """Write MODEL as the 2018 CGCNN code has it, for those who use that code.
+
+    Only a network, graphs and a single target that the 2018 code knows can be written (--preset paper trains such models).
+    """
+    with sentences():
+        from cgfast.models import load_model
+
+        written = load_model(model).save_2018(file)
+        typer.echo(f"wrote {written} and its element features beside it")
 
 
 @app.command()

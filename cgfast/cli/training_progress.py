@@ -53,7 +53,7 @@ class TrainingConsole:
         from cgfast.training.prepare import describe_parts
 
         self._units = {f"val_{error_name(t)}": "" if t.classes else t.unit for t in prepared.targets}
-        self._say(f"{describe_parts(prepared)}; {len(prepared.failures):,} of {prepared.data.n_rows:,} rows cannot be used")
+        self._say(f"{describe_parts(prepared)}; {len(prepared.failures):,} of {prepared.n_rows:,} rows cannot be used")
         for note in prepared.notes:
             self._say(f"note: {note}")
 

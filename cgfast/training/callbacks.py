@@ -25,7 +25,10 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 class EpochReport(NamedTuple):
-    """What is known after an epoch. errors: name -> value, as in the history; seconds: of training so far, over all stops."""
+    """What is known after an epoch.
+
+    errors: name -> value, as in the history. learning_rate: of its last step. seconds: of training so far, over all stops.
+    """
 
     epoch: int
     epochs: int
@@ -62,6 +65,7 @@ class History(Callback):
         self.member, self.members = member, members
         self._tell = tell
         self._began = time.perf_counter()
+        self._rate = 0.0
 
     @property
     def seconds(self) -> float:
@@ -73,15 +77,19 @@ class History(Callback):
         del trainer, pl_module
         self._began = time.perf_counter()
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """The rate of this step: at the end of the epoch the schedule has set that of the next."""
+        del pl_module, batch, batch_idx
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the epoch: validation has run by now."""
         took = time.perf_counter() - self._began
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         errors = {name: value for name, value in found.items() if name != "val_score"}
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         loss = cast("TrainingModule", pl_module).mean_loss()
         row = {"epoch": trainer.current_epoch + 1, "train_loss": loss, "val_score": found["val_score"], **errors}
-        self.rows.append(row | {"learning_rate": rate, "time_s": self.seconds + took})
+        self.rows.append(row | {"learning_rate": self._rate, "time_s": self.seconds + took})
         if self._tell is not None and trainer.is_global_zero:
             epochs = trainer.max_epochs or 0
             left = self.seconds / len(self.rows) * (epochs - len(self.rows))
@@ -94,7 +102,7 @@ class History(Callback):
                     loss,
                     found["val_score"],
                     errors,
-                    rate,
+                    self._rate,
                     self.n_crystals / took,
                     self.seconds,
                     left,

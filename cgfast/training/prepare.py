@@ -55,6 +55,7 @@ class Prepared:
     split: str
     split_hash: str
     fingerprint: str
+    n_rows: int
     notes: tuple[str, ...]
 
     def count(self, part: int) -> int:
@@ -97,6 +98,7 @@ def prepare(
         text,
         split_hash(text),
         _fingerprint(usable),
+        data.n_rows,
         (*data.notes, *_notes(groups, parts, options)),
     )
 

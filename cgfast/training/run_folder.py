@@ -101,7 +101,7 @@ class RunFolder:
 
     def check_new(self) -> None:
         """Raises ValueError if something is there already, or the folder above is not."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
             run = (self.path / PLAN).is_file()
             hint = f"another folder, or resume to go on with the run in {self.path}" if run else "a new or empty folder"
             msg = f"out: {self.path} is there already, expected {hint}"

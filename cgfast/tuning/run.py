@@ -114,9 +114,8 @@ def tune(
     All trials have one split; they are judged by the validation part, and the test part only tells how good the best is. The
     first trial has the values of the preset where the space has them; a trial whose loss diverges is pruned.
 
-    Reproducible: the values of a trial are a function of `seed`, the space and the results before it, and a training has the
-    same bits on the same machine; so is the whole study, also when it was stopped and went on, with the same versions of
-    Optuna and torch. `seed` is that of the trainings and the split, too. A timeout changes nothing but the number of trials.
+    Reproducible on one machine with the same versions of Optuna and torch, also when it was stopped and went on: the values of
+    a trial are a function of `seed`, the space and the results before it. `seed` is that of the trainings and the split, too.
 
     Raises ValueError as train() does; for an unknown option in the space, an empty range, the logarithm of what is not
     positive; for a folder that holds something else, or a study of other data, options or space; for fewer trials than are
