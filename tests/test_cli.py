@@ -23,6 +23,7 @@ pa_csv = pytest.importorskip("pyarrow.csv")
 pq = pytest.importorskip("pyarrow.parquet")
 cli = pytest.importorskip("cgfast.cli")
 progress = pytest.importorskip("cgfast.cli.progress")
+screen = pytest.importorskip("cgfast.cli.screen")
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +116,7 @@ def test_table_and_account_without_out(tmp_path: Path) -> None:
 def test_long_tables_and_failures_are_cut_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", ["Na"] * 50 + ["Kr"] * 25)
     result = run("screen", path, "--model", "mean")
-    assert f"... and {50 - cli.HEAD_ROWS} more rows" in result.stdout
+    assert f"... and {50 - screen.HEAD_ROWS} more rows" in result.stdout
     assert "... and 15 more failures" in result.stdout
     assert last_line(result) == "75 rows in: 50 predictions, 25 failures"
 

@@ -32,9 +32,13 @@ class InterruptedRunError(KeyboardInterrupt):
 def fit(module: TrainingModule, data: TrainingData, options: TrainOptions, folder: Path, history: History) -> None:
     """Train until the last epoch, going on from `folder`'s last checkpoint if there is one.
 
-    Raises InterruptedRunError after Ctrl-C, with the epochs that are done saved.
+    Raises InterruptedRunError after Ctrl-C, with the epochs that are done saved, and ValueError for a checkpoint that is
+    none.
     """
     last = folder / LAST
+    goes_on = last.is_file()
+    if goes_on:
+        read_checkpoint(last)
     with _quiet(), _own_interrupt():
         trainer = Trainer(
             accelerator="cpu",
@@ -53,17 +57,30 @@ def fit(module: TrainingModule, data: TrainingData, options: TrainOptions, folde
             use_distributed_sampler=False,
         )
         try:
-            trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+            trainer.fit(module, data, ckpt_path=str(last) if goes_on else None, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise InterruptedRunError from None
         if trainer.interrupted:
             raise InterruptedRunError
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, as data: nothing in it is executed. Raises ValueError if it is missing, cut short or no such."""
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"state_dict", "callbacks", "epoch", "pytorch-lightning_version"} <= set(found):
+            msg = "it is no checkpoint of a training"
+            raise ValueError(msg)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        msg = f"resume: {path} cannot be read ({reason}); without the folder {path.parent} this training begins anew"
+        raise ValueError(msg) from error
+    return found
+
+
 def load_best(module: TrainingModule, folder: Path) -> None:
-    """Give the network the weights of its best epoch."""
-    state: dict[str, Any] = torch.load(folder / BEST, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
+    """Give the network the weights of its best epoch. Raises ValueError if they cannot be read."""
+    module.load_state_dict(read_checkpoint(folder / BEST)["state_dict"])
 
 
 @contextlib.contextmanager

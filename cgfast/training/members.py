@@ -18,7 +18,7 @@ from cgfast.models.checkpoint_2018 import read_element_table
 from cgfast.nn import convert_sync_batchnorm
 from cgfast.training.callbacks import BEST, LAST, History
 from cgfast.training.feed import TrainingData
-from cgfast.training.loop import InterruptedRunError, fit, load_best
+from cgfast.training.loop import InterruptedRunError, fit, load_best, read_checkpoint
 from cgfast.training.losses import TaskLoss
 from cgfast.training.module import TrainingModule, compute_dtype
 from cgfast.training.networks import graph_spec, network_from, new_network
@@ -83,6 +83,8 @@ def train_members(
                 _train_member(network, plan, prepared, store, folder, history, index)
             except InterruptedRunError:
                 if not _take_best(networks, folder, options.seeds):
+                    del networks[-1], histories[-1]
+                if not networks:
                     raise
                 folder.finish(_members(plan, prepared, store, networks, histories, folder, complete=False).model)
                 raise
@@ -137,7 +139,7 @@ def _train_member(
     seed = options.seed + index
     module = TrainingModule(network, loss, options, plan.targets, prepared.scale, seed, train.n_batches(seed, options.epochs))
     if (place / DONE).is_file():
-        history.load_state_dict(torch.load(place / LAST, weights_only=True)["callbacks"][history.state_key])
+        history.load_state_dict(read_checkpoint(place / LAST)["callbacks"][history.state_key])
     else:
         dtype = compute_dtype(options)
         data = TrainingData(store, prepared.labels(), train, val, loss=loss, dtype=dtype, seed=seed)
@@ -160,11 +162,11 @@ def _class_weights(plan: RunPlan, prepared: Prepared) -> list[tuple[float, ...] 
 
 
 def _take_best(networks: Sequence[CGCNN], folder: RunFolder, seeds: int) -> bool:
-    """Give the last network its best weights so far; False if it has none yet and is the only one."""
+    """Give the last network its best weights so far; False if it has none yet."""
     place = folder.member(len(networks) - 1, seeds)
     if not (place / BEST).is_file():
         return False
-    state: dict[str, Any] = torch.load(place / BEST, weights_only=True)["state_dict"]
+    state: dict[str, Any] = read_checkpoint(place / BEST)["state_dict"]
     prefix = "network."
     networks[-1].load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     return True

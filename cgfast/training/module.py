@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cgfast.training.feed import TrainingBatch
 from cgfast.training.optimizers import make_optimizer, make_schedule
@@ -99,6 +100,17 @@ class TrainingModule(LightningModule):
         rate = self.options.learning_rate
         return f"the loss is not a number any more in {when}: try a lower learning_rate than {rate:g}, or clip=1"
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 - Lightning's
+        """Lightning steps a plateau schedule behind the callbacks, where no checkpoint of the epoch would know of it."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_epoch_end(self) -> None:
+        """Step a plateau schedule, before the epoch is saved."""
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                config.scheduler.step(float(self.trainer.callback_metrics["val_score"]))
+
     def mean_loss(self) -> float:
         """The mean loss of the epoch's steps, over all processes. Raises DivergedError if it is no number."""
         loss = float(self._joint(self._loss_sum)) / max(self._n_steps_done, 1)
@@ -129,9 +141,14 @@ class TrainingModule(LightningModule):
             self._scores[t] += score.sum()
 
     def on_validation_epoch_end(self) -> None:
-        """Log each target's error and their sum in units of the labels' spread, which chooses the best epoch."""
+        """Log each target's error and their sum in units of the labels' spread, which chooses the best epoch.
+
+        Raises DivergedError if that is no number.
+        """
         errors, scores = self._joint(self._errors), self._joint(self._scores)
         counts = errors[:, 1].clamp(min=1)
+        if not bool(torch.isfinite(scores).all()):
+            raise DivergedError(self._diverged(f"the validation of epoch {self.current_epoch + 1}"))
         for target, error in zip(self.targets, (errors[:, 0] / counts).tolist(), strict=True):
             self.log(f"val_{error_name(target)}", error)
         self.log("val_score", (scores / counts).sum().float())

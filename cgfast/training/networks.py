@@ -30,10 +30,11 @@ def graph_spec(options: TrainOptions) -> GraphSpec:
 def new_network(targets: Sequence[Target], options: TrainOptions, element_features: Tensor | None, seed: int) -> CGCNN:
     """A network with random weights; same weights for the same seed.
 
-    A single class target has the head of the 2018 classifier (dropout, log-probabilities); several targets share one head.
+    A single class target has the head of the 2018 classifier (dropout, log-probabilities); several targets share one head. A
+    site readout has no head: it gives two logits.
     """
     basis = GaussianBasis(0.0, options.cutoff, options.step)
-    classifier = len(targets) == 1 and targets[0].classes is not None
+    classifier = len(targets) == 1 and targets[0].classes is not None and options.readout != "site"
     torch.manual_seed(seed)
     network = CGCNN(
         element_features,

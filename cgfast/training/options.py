@@ -142,6 +142,8 @@ class TrainOptions:
         self.fold_numbers()
         if self.batch_atoms is not None and self.batch_edges is not None:
             self._refuse("batch_edges", "either batch_atoms or batch_edges")
+        if self.readout == "site" and self.pooling not in ("mean", "sum"):
+            self._refuse("pooling", "mean or sum together with readout='site'")
         if self.missing == "pad-2018" and self.ties != "canonical":
             self._refuse("ties", "'canonical' together with missing='pad-2018'")
         if self.threads is not None and self.processes > self.threads:

@@ -134,6 +134,9 @@ def _usable(data: LabelledCrystals, max_atomic_number: int) -> tuple[LabelledCry
 def _split(data: LabelledCrystals, groups: NDArray[np.int64], options: TrainOptions) -> NDArray[np.int8]:
     if options.split == "column":
         name = options.split_column or ""
+        if name not in data.extra:  # crystals in memory
+            msg = f"split_column: got {name!r}, expected an extra column of data: {', '.join(data.extra) or 'data has none'}"
+            raise ValueError(msg)
         return split_by_column(name, data.extra[name])
     if options.split == "fold":
         number, of = options.fold_numbers()

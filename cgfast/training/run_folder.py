@@ -133,6 +133,7 @@ class RunFolder:
     @contextlib.contextmanager
     def open(self, plan: RunPlan, prepared: Prepared) -> Iterator[None]:
         """Make the folder, or check that the run in it began with the same data; nobody else may run in it meanwhile."""
+        text = _plan_text(plan, prepared)
         try:
             self.path.mkdir(exist_ok=True)
             lock = (self.path / LOCK).open("a")
@@ -145,7 +146,7 @@ class RunFolder:
             except OSError:
                 msg = f"out: another process is training in {self.path}"
                 raise ValueError(msg) from None
-            self._begin(plan, prepared)
+            self._begin(text, prepared)
             yield
 
     @contextlib.contextmanager
@@ -153,19 +154,17 @@ class RunFolder:
         """For the other processes of a run: the first one holds the lock and writes."""
         yield
 
-    def _begin(self, plan: RunPlan, prepared: Prepared) -> None:
-        identity = {"data": prepared.fingerprint, "split": prepared.split_hash}
+    def _begin(self, text: str, prepared: Prepared) -> None:
         if (self.path / PLAN).is_file():
             found = self._read()["identity"]
-            for name, value in identity.items():
+            for name, value in _identity(prepared).items():
                 if found.get(name) != value:
                     msg = f"resume: the {name} is not what the run in {self.path} began with; expected the same files"
                     raise ValueError(msg)
             return
         write_text(self.path / SPLIT, prepared.split)
         write_text(self.path / FAILURES, _failures_text(prepared.failures))
-        contents = {"format": FORMAT, "version": VERSION, "plan": plan.to_dict(), "identity": identity}
-        write_text(self.path / PLAN, json.dumps(contents, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.path / PLAN, text)
 
     def member(self, index: int, members: int) -> Path:
         """Where the checkpoints of a member are."""
@@ -188,6 +187,21 @@ class RunFolder:
     def finish(self, model: PropertyModel) -> None:
         """Write the model."""
         model.save(self.path)
+
+
+def _identity(prepared: Prepared) -> dict[str, str]:
+    """What tells a run's data from others."""
+    return {"data": prepared.fingerprint, "split": prepared.split_hash}
+
+
+def _plan_text(plan: RunPlan, prepared: Prepared) -> str:
+    """`run.json`. Raises ValueError for a card that JSON cannot hold."""
+    contents = {"format": FORMAT, "version": VERSION, "plan": plan.to_dict(), "identity": _identity(prepared)}
+    try:
+        return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        msg = f"card: got {plan.card!r}, expected what JSON can hold: {error}"
+        raise ValueError(msg) from error
 
 
 def _failures_text(failures: Sequence[Failure]) -> str:

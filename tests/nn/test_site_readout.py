@@ -101,7 +101,7 @@ def test_network_with_site_contributions(pooling):
 def test_network_refuses_by_name():
     graph = CrystalGraph.from_edges([[0], [0]], [6], distances=[1.0])
     for call, message in (
-        (lambda: CGCNN(readout="atoms"), "readout must be one of head, site"),
+        (lambda: CGCNN(readout="atoms"), "readout must be one of head, atom, site"),
         (lambda: CGCNN(readout="site", classification=True), "got 'site' of classes"),
         (lambda: CGCNN(readout="site", pooling="max"), "reduce must be one of mean, sum, got 'max'"),
         (lambda: CGCNN(basis=GaussianBasis()).site_contributions(graph), "readout='site', got readout='head'"),

@@ -266,6 +266,11 @@ class TestClasses:
         assert ((probability > 0) & (probability < 1)).all()
         assert np.ptp(probability) > 0
 
+    @pytest.mark.parametrize("readout", ["atom", "site"])
+    def test_readouts(self, table: Path, tmp_path: Path, readout: str) -> None:
+        result = train(table, "big", out=tmp_path / "m", **TINY | {"readout": readout})
+        check(result, table, ["big"])
+
     def test_weights(self, tmp_path: Path) -> None:
         """Nine of ten are of one class: balanced weights move the mean probability towards a half."""
         made = crystals(120)
