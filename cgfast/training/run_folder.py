@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgfast.evaluation.files import write_text
@@ -18,7 +20,6 @@ from cgfast.training.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from cgfast.io import Failure
     from cgfast.models import PropertyModel
@@ -146,7 +147,7 @@ class RunFolder:
             except OSError:
                 msg = f"out: another process is training in {self.path}"
                 raise ValueError(msg) from None
-            self._begin(text, prepared)
+            self._begin(text, _identity(plan, prepared), prepared)
             yield
 
     @contextlib.contextmanager
@@ -154,10 +155,10 @@ class RunFolder:
         """For the other processes of a run: the first one holds the lock and writes."""
         yield
 
-    def _begin(self, text: str, prepared: Prepared) -> None:
+    def _begin(self, text: str, identity: dict[str, str], prepared: Prepared) -> None:
         if (self.path / PLAN).is_file():
             found = self._read()["identity"]
-            for name, value in _identity(prepared).items():
+            for name, value in identity.items():
                 if found.get(name) != value:
                     msg = f"resume: the {name} is not what the run in {self.path} began with; expected the same files"
                     raise ValueError(msg)
@@ -189,14 +190,17 @@ class RunFolder:
         model.save(self.path)
 
 
-def _identity(prepared: Prepared) -> dict[str, str]:
+def _identity(plan: RunPlan, prepared: Prepared) -> dict[str, str]:
     """What tells a run's data from others."""
-    return {"data": prepared.fingerprint, "split": prepared.split_hash}
+    found = {"data": prepared.fingerprint, "split": prepared.split_hash}
+    if plan.atom_init is not None:
+        found["atom_init"] = hashlib.sha256(Path(plan.atom_init).read_bytes()).hexdigest()
+    return found
 
 
 def _plan_text(plan: RunPlan, prepared: Prepared) -> str:
     """`run.json`. Raises ValueError for a card that JSON cannot hold."""
-    contents = {"format": FORMAT, "version": VERSION, "plan": plan.to_dict(), "identity": _identity(prepared)}
+    contents = {"format": FORMAT, "version": VERSION, "plan": plan.to_dict(), "identity": _identity(plan, prepared)}
     try:
         return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:

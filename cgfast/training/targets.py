@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -110,7 +111,8 @@ class Scale(NamedTuple):
 def training_scale(targets: Sequence[Target], values: NDArray[np.float64], parts: NDArray[np.int8]) -> Scale:
     """The scale of the training part alone: the test must not leak into it.
 
-    Raises ValueError for a target without labels, with a single value, or of one class only.
+    Raises ValueError for a target without labels, with a single value, or of one class only, and for numbers whose squares
+    leave the range of floating point.
     """
     means, stds = [], []
     for target, column in zip(targets, values.T, strict=True):
@@ -123,8 +125,13 @@ def training_scale(targets: Sequence[Target], values: NDArray[np.float64], parts
             one = f"one class only ({_class_name(target, known[0])})" if target.classes else f"the one value {known[0]:g}"
             msg = f"target {what}: got {one} in all {len(known)} training rows, expected something to learn"
             raise ValueError(msg)
-        means.append(0.0 if target.classes else float(known.mean()))
-        stds.append(1.0 if target.classes else float(known.std()))
+        with np.errstate(over="ignore"):
+            mean, std = (0.0, 1.0) if target.classes else (float(known.mean()), float(known.std()))
+        if not (math.isfinite(mean) and 0 < std < math.inf):
+            msg = f"target {what}: got values from {known.min():g} to {known.max():g}, too large or too close to be told apart"
+            raise ValueError(msg)
+        means.append(mean)
+        stds.append(std)
     return Scale(tuple(means), tuple(stds))
 
 

@@ -166,6 +166,8 @@ def test_the_scale_is_plain_numbers() -> None:
     [
         (Y, [3.5] * 4, "target y: got the one value 3.5 in all 4 training rows"),
         (Y, [3.5, NAN, NAN, NAN], "target y: got the one value 3.5 in all 1 training rows"),
+        (Y, [1e300, 2e300, 0, 0], "target y: got values from 0 to 2e\\+300, too large"),
+        (Y, [1e-300, 2e-300, 0, 0], "target y: got values from 0 to 2e-300, .*too close to be told apart"),
         (Z, [NAN] * 4, r"target log10\(z\): got no label in the training part"),
         (C, [1.0] * 4, r"target c: got one class only \(yes\) in all 4 training rows"),
         (C, [0.0, 0.0, NAN, 0.0], r"target c: got one class only \(no\) in all 3 training rows"),
