@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cgfast.cli import training_options as options_of
 from cgfast.cli.errors import sentences
 from cgfast.cli.model_options import Column, Model, column_names
-
-_NOT_OPTIONS = {"model", "data", "target", "out", "freeze", "new_head", "unit", "log10", "format", "on_disorder", "column"}
 
 
 def finetune(
@@ -60,11 +58,12 @@ def finetune(
 
     Exit codes: 0 done, 2 bad input, 3 unexpected error, 130 interrupted.
     """
-    options: dict[str, Any] = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
+    arguments = locals()
     with sentences():
         from cgfast.cli.training_progress import TrainingConsole
 
         place = out if out is not None else Path(f"{Path(model).name}-finetuned")
+        options = options_of.train_options(arguments)
         options |= options_of.split_options(split, split_column, fold, fractions)
         console = TrainingConsole()
         with console.running(place):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from cgfast.cli.model_options import Column, column_names
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Structures with labels: Parquet, or a folder with id_prop.csv.")
     ] = None,
@@ -72,18 +73,13 @@ def train(
 
     Exit codes: 0 done, 2 bad input, 3 unexpected error, 130 interrupted.
     """
-    options: dict[str, Any] = {
-        name: value
-        for name, value in locals().items()
-        if name
-        not in {"data", "target", "out", "resume", "preset", "unit", "log10", "format", "on_disorder", "column", "atom_init"}
-    }
+    arguments = locals()
     with sentences():
         from cgfast.cli.training_progress import TrainingConsole
 
         console = TrainingConsole()
         if resume is not None:
-            _only_resume(data, target, out, options)
+            _only_resume(context)
             with console.running(resume):
                 from cgfast.training import resume as go_on
 
@@ -94,6 +90,7 @@ def train(
                 msg = f"{missing} is missing: cgfast train DATA --target COLUMN --out DIR, or cgfast train --resume DIR"
                 raise ValueError(msg)
             place = out if out is not None else default_folder(target[0])
+            options = options_of.train_options(arguments)
             options |= options_of.split_options(split, split_column, fold, fractions)
             with console.running(place):
                 from cgfast.training import train as run
@@ -122,9 +119,13 @@ def default_folder(target: str) -> Path:
     return Path(f"{name}-model")
 
 
-def _only_resume(data: str | None, target: list[str] | None, out: Path | None, options: dict[str, Any]) -> None:
-    given = [name for name, value in options.items() if value is not None and (name, value) != ("task", "auto")]
-    given += [name for name, value in (("DATA", data), ("target", target), ("out", out)) if value]
+def _only_resume(context: typer.Context) -> None:
+    """Raises ValueError for anything else on the command line: the run knows its own options."""
+    given = [
+        "DATA" if name == "data" else name
+        for name in context.params
+        if name != "resume" and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
     if given:
         msg = f"--resume: got {', '.join(given)} too, expected nothing else: the run in the folder knows its own options"
         raise ValueError(msg)

@@ -81,3 +81,13 @@ def _numbers(text: str) -> tuple[float, ...]:
     except ValueError:
         msg = f"--fractions: got {text!r}, expected three numbers like 0.8,0.1,0.1"
         raise ValueError(msg) from None
+
+
+def train_options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's arguments that are options of a training."""
+    from dataclasses import fields
+
+    from cgfast.training import TrainOptions
+
+    names = {field.name for field in fields(TrainOptions)}
+    return {name: value for name, value in arguments.items() if name in names}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from cgfast.io.places import Archive
 
@@ -142,7 +143,7 @@ def unique_ids(names: Sequence[str]) -> list[str]:
 
 
 def batches_of(
-    rows: Iterable[Row], batch_rows: int, columns: Callable[[list[int]], pa.Table] | None = None
+    rows: Iterable[Row], batch_rows: int, columns: Callable[[NDArray[np.int64]], pa.Table] | None = None
 ) -> Iterator[StructureBatch]:
     """Rows, numbered from 0, as batches; ``columns`` gives the kept columns of given rows."""
     pending: list[Row] = []
@@ -157,7 +158,7 @@ def batches_of(
         yield _batch(pending, start, columns)
 
 
-def _batch(rows: list[Row], start: int, columns: Callable[[list[int]], pa.Table] | None) -> StructureBatch:
+def _batch(rows: list[Row], start: int, columns: Callable[[NDArray[np.int64]], pa.Table] | None) -> StructureBatch:
     good = [(start + k, printable(row.id), row.structure) for k, row in enumerate(rows) if row.structure is not None]
     failures = [
         Failure(printable(row.id), start + k, "read", printable(row.reason))
@@ -174,8 +175,9 @@ def _batch(rows: list[Row], start: int, columns: Callable[[list[int]], pa.Table]
         ids=[name for _, name, _ in good],
     )
     index = [row for row, _, _ in good]
-    table = columns(index) if columns is not None else None
-    return StructureBatch(crystals, np.array(index, dtype=np.int64), failures, len(rows), table)
+    places = np.array(index, dtype=np.int64)
+    table = columns(places) if columns is not None else None
+    return StructureBatch(crystals, places, failures, len(rows), table)
 
 
 class CifSource:

@@ -210,7 +210,7 @@ _PAPER: dict[str, Any] = {
 }
 # Where a published checkpoint differs: a word of the label -> options.
 _PAPER_BY_WORD: dict[str, dict[str, Any]] = {
-    "band_gap": {"learning_rate": 0.05},
+    "gap": {"learning_rate": 0.05},
     "modul": {"batch_size": 64},
     "poisson": {"batch_size": 64, "learning_rate": 0.01},
 }

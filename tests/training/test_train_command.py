@@ -237,7 +237,6 @@ class TestResume:
         assert said == f"--resume: got {named} too, expected nothing else: the run in the folder knows its own options"
         assert {path: path.stat().st_mtime_ns for path in cut.rglob("*")} == before
 
-    @pytest.mark.xfail(reason="these options are ignored with --resume")
     @pytest.mark.parametrize(
         "arguments",
         [
