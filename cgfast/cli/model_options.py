@@ -37,6 +37,21 @@ def column_names(pairs: list[str] | None) -> dict[str, str] | None:
     return names or None
 
 
+def default_folder(target: str, kind: str) -> Path:
+    """`<target>-<kind>` in the current folder."""
+    name = "".join(c if c.isalnum() or c in "_-." else "-" for c in target).strip("-.") or "cgfast"
+    return Path(f"{name}-{kind}")
+
+
+def given_arguments(context: typer.Context) -> list[str]:
+    """What stands on the command line, in the order of the help: `DATA`, `--epochs`."""
+    return [
+        parameter.opts[0] if parameter.param_type_name == "option" else str(parameter.name).upper()
+        for parameter in context.command.params
+        if getattr(context.get_parameter_source(str(parameter.name)), "name", "") == "COMMANDLINE"
+    ]
+
+
 def one_or_all(inputs: list[str]) -> str | list[str]:
     """A single input as itself, so that messages name it so."""
     return inputs[0] if len(inputs) == 1 else inputs

@@ -112,6 +112,12 @@ class Reader:
         """Arrow schema of ``StructureBatch.columns``; None where nothing is kept."""
         return self._schema
 
+    @property
+    def column_names(self) -> frozenset[str]:
+        """Columns that every part of the input has (of a folder of Parquet files the first one tells); none for CIF files."""
+        names = [s.columns() if isinstance(s, ParquetSource | CgcnnFolder) else {} for s in self._sources]
+        return frozenset.intersection(*map(frozenset, names))
+
     def _open(self, found: Found) -> _Source:
         if found.format == "parquet":
             return ParquetSource(found.paths, self._columns, self.keep, self._on_disorder)
