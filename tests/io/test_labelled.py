@@ -130,7 +130,6 @@ def test_nothing_that_is_a_crystal(tmp_path: Path) -> None:
         read_labelled(tmp_path / "b.parquet", ["y"])
 
 
-@pytest.mark.xfail(reason="cif_source._batch takes kept columns by an index of type null where no row has a crystal")
 def test_a_folder_without_a_crystal(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", "x,1\ny,2\n", [])
     with pytest.raises(ValueError, match=r"none of 2 rows has a crystal that can be used; the first: x: id_prop\.csv names x"):
