@@ -66,8 +66,9 @@ LAYERS: dict[str, set[str]] = {
     "training": {"nn", "models", "graph", "graph_store", "io", "evaluation"},
     "tuning": {"training", "evaluation"},
     "screening": {"io", "models", "_files"},
+    "conversion": {"io", "screening"},
     "compat": {"screening", "training", "tuning", "evaluation"},
-    "cli": {"compat", "doctor"},
+    "cli": {"compat", "doctor", "conversion"},
     "doctor": {"screening"},
 }
 

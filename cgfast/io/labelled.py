@@ -115,7 +115,7 @@ def read_labelled(
     options: dict[str, Any] = {"columns": columns, "format": format, "on_disorder": on_disorder, "time_limit": time_limit}
     if not isinstance(source, str | os.PathLike):
         source = list(source)  # it may be opened twice
-    there = read(source, **options).column_names if any(map(_is_formula, labels)) else ()
+    there = read(source, **options).properties() if any(map(_is_formula, labels)) else ()
     parsed = [Label.parse(label, there) for label in labels]
     wanted = list(dict.fromkeys([*(label.column for label in parsed), *extra]))
     reader = read(source, keep=wanted, **options)
