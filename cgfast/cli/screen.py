@@ -88,6 +88,8 @@ def screen(
         except FailuresError as error:
             failed = error
             result = error.result
+        for note in result.notes:
+            typer.echo(f"note: {note}", err=True)
         if failed is not None:
             typer.echo(f"error: {failed}", err=True)
         show_result(result, ranked=top is not None)

@@ -138,7 +138,7 @@ def resume(
     Raises ValueError if `folder` holds no run, or the data or its split are not those the run began with.
     """
     began = time.perf_counter()
-    place = RunFolder(Path(folder))
+    place = RunFolder.existing(folder)
     plan = place.read_plan()
     done = place.result()
     if done is not None:

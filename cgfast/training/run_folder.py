@@ -108,14 +108,24 @@ class RunFolder:
     @classmethod
     def new(cls, out: str | os.PathLike[str]) -> Self:
         """The folder of a run that is to begin. Raises ValueError if something is there already, or the folder above is not."""
-        if not isinstance(out, str | os.PathLike):
-            msg = f"out: got {out!r}, expected the name of a folder"
-            raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
-        folder = cls(Path(out))
-        folder._check_new()
+        folder = cls._named("out", out)
+        folder.check_new()
         return folder
 
-    def _check_new(self) -> None:
+    @classmethod
+    def existing(cls, folder: str | os.PathLike[str]) -> Self:
+        """The folder of a run that is to go on: read_plan() says whether it is one."""
+        return cls._named("resume", folder)
+
+    @classmethod
+    def _named(cls, what: str, path: Any) -> Self:  # noqa: ANN401 - what a user gives
+        if not isinstance(path, str | os.PathLike):
+            msg = f"{what}: got {path!r}, expected the name of a folder"
+            raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
+        return cls(Path(path))
+
+    def check_new(self) -> None:
+        """Raises ValueError if something is there already, or the folder above is not."""
         if self.path.exists() and (not self.path.is_dir() or any(p.name != LOCK for p in self.path.iterdir())):
             run = (self.path / PLAN).is_file()
             hint = f"another folder, or resume to go on with the run in {self.path}" if run else "a new or empty folder"

@@ -57,6 +57,9 @@ class TestRefusals:
         with pytest.raises(ValueError, match="holds no run"):
             resume(tmp_path / "nowhere")
         assert not (tmp_path / "nowhere").exists()
+        for place in (None, 3):
+            with pytest.raises(ValueError, match=f"resume: got {place}, expected the name of a folder"):
+                resume(place)
 
     @pytest.mark.parametrize("contents", [b"", b"{", b"[]", b"{}", b'{"format": "x", "version": 1}', b"\xff\xfe", b"null"])
     def test_a_plan_that_is_none(self, cut: Path, contents: bytes) -> None:
