@@ -111,15 +111,16 @@ def compare(own: Own) -> Iterable[dict[str, Any]]:
         for listed in dict.fromkeys([None, *(peer.listed for peer in own.peers)]):
             split = Path(folder) / f"{listed}.csv"
             split.write_text(rows_of_test(prepared, own, listed), encoding="utf-8")
-            ours = cgfast.evaluate(model, table, split=split, part="test").metrics
+            found = cgfast.evaluate(model, table, split=split, part="test")
+            ours = {column: {"n": one.n, **found.metrics[column]} for column, one in found.targets.items()}
             peers = [peer for peer in own.peers if peer.listed == listed]
             for column in ours if listed is None else dict.fromkeys(peer.column for peer in peers):
                 row = {"model": model.name, "column": column, "rows": listed or "test", "paper": own.paper.get(column)}
                 row["ours"] = ours[column]
                 for peer in peers:
                     if peer.column == column:
-                        found = cgfast.evaluate(peer.model, table, targets=peer.target, split=split, part="test").metrics
-                        row |= {"peer": peer.model, "theirs": next(iter(found.values()))}
+                        theirs = cgfast.evaluate(peer.model, table, targets=peer.target, split=split, part="test").metrics
+                        row |= {"peer": peer.model, "theirs": next(iter(theirs.values()))}
                 yield row
 
 
@@ -135,7 +136,7 @@ def table_of(rows: list[dict[str, Any]]) -> str:
         for kind in kinds:
             theirs = f"{row['theirs'][kind]:.4f}" if "theirs" in row else ""
             paper = (row["paper"] or "") if kind == "mae" else ""
-            count = f"{int(row['ours']['n']):,}{which}"
+            count = f"{row['ours']['n']:,}{which}"
             lines.append(f"| `{row['column']}` | {count} | {NAMES[kind]} | {row['ours'][kind]:.4f} | {theirs} | {paper} |")
     return "\n".join(lines)
 
