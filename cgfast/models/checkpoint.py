@@ -54,7 +54,7 @@ def is_checkpoint(path: Path) -> bool:
 def write_checkpoint(model: PropertyModel, folder: str | os.PathLike[str], card: dict[str, Any]) -> Path:
     """Write `model` into `folder`; the description comes last, so a folder cut short is no checkpoint."""
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     network = model.networks[0]
     if network.basis is None:
@@ -79,7 +79,7 @@ def write_checkpoint(model: PropertyModel, folder: str | os.PathLike[str], card:
         text = json.dumps(description, indent=2, ensure_ascii=False)
         place.mkdir(parents=True, exist_ok=True)
         (place / DESCRIPTION).unlink(missing_ok=True)
-        save_file(_tensors(model), place / WEIGHTS)
+        (place / WEIGHTS).write_bytes(save(_tensors(model)))  # save_file() would hide it from other users
         partial = place / (DESCRIPTION + ".part")
         partial.write_text(text + "\n", encoding="utf-8")
         partial.replace(place / DESCRIPTION)

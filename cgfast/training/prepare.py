@@ -147,6 +147,13 @@ def check_batches(store: GraphStore, parts: NDArray[np.int8], options: TrainOpti
                     raise ValueError(msg)
 
 
+def without_edges(store: GraphStore) -> Iterator[str]:
+    """A note if some graphs have no edge at all: of such crystals a network sees nothing but the elements."""
+    n = int((store.sizes.edges == 0).sum())
+    if n:
+        yield f"{n:,} of {len(store):,} crystals have no neighbours inside the cutoff: the network sees only their elements"
+
+
 def _usable(data: LabelledCrystals, max_atomic_number: int) -> tuple[LabelledCrystals, list[Failure]]:
     """The crystals with a label and known elements; the others as failures."""
     crystals = data.crystals

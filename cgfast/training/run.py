@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cgfast._optional import require
 from cgfast.models.checkpoint_2018 import read_element_table
 from cgfast.training.options import preset_options
-from cgfast.training.prepare import Prepared, check_batches, prepare
+from cgfast.training.prepare import Prepared, check_batches, prepare, without_edges
 from cgfast.training.run_folder import RunFolder, RunPlan
 from cgfast.training.source import Source, Wanted, read_again, read_data, texts_of
 from cgfast.training.targets import Scale, head_note, make_targets
@@ -195,6 +195,7 @@ def run_plan(
     if prepared is None:
         prepared = prepare_plan(plan, data, start)
     store = _build_store(plan, prepared, start)
+    prepared = replace(prepared, notes=(*prepared.notes, *without_edges(store)))
     with folder.joined() if is_worker() else folder.open(plan, prepared):
         try:
             with join_workers(folder.path, plan.options.processes) as processes:

@@ -82,4 +82,5 @@ def test_single_edges(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"batch_size: got 2, by which a batch of epoch \d has a single edge"):
         train(data, "y", out=tmp_path / "m", **options | {"conv": "CrystalGraphConv"})
     assert list(tmp_path.iterdir()) == []
-    train(data, "y", out=tmp_path / "m", **options | {"conv": "CGConv"})
+    result = train(data, "y", out=tmp_path / "m", **options | {"conv": "CGConv"})
+    assert "10 of 20 crystals have no neighbours inside the cutoff: the network sees only their elements" in result.notes
