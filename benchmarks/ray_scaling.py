@@ -58,9 +58,11 @@ def screen(source: Path, out: Path, model: str, **options: Any) -> dict[str, Any
         left.unlink()
     reports: list[tuple[float, int]] = []
     begin = time.perf_counter()
-    result = cgfast.screen(
-        source, model, out=out, on_progress=lambda now: reports.append((time.perf_counter(), now.rows)), **options
-    )
+
+    def report(now: cgfast.screening.Progress) -> None:
+        reports.append((time.perf_counter(), now.rows))
+
+    result = cgfast.screen(source, model, out=out, restart=True, on_progress=report, **options)
     end = time.perf_counter()
     (first, first_rows), (last, last_rows) = reports[0], reports[-1]
     assert result.n_rows == last_rows == result.n_predictions + result.n_failures

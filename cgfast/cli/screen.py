@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cgfast.cli import screen_options as o
+from cgfast.cli import screen_options as o  # noqa: TC001 - typer reads the annotations
 from cgfast.cli.errors import sentences
 from cgfast.cli.model_options import column_names, one_or_all
 from cgfast.graph import BATCH_ATOMS

@@ -41,11 +41,12 @@ def newest(reader: Any) -> int:  # noqa: ANN401
 
 
 def _of_files(files: Sequence[Path]) -> dict[str, Any]:
-    top = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in files])  # noqa: PTH100, PTH120 - a million
+    places = [os.path.abspath(path) for path in files]  # noqa: PTH100 - there may be a million
+    top = os.path.commonpath({os.path.dirname(place) for place in places})  # noqa: PTH120
     content, times, total = hashlib.sha256(), hashlib.sha256(), 0
     listed = []
-    for path in files:
-        name = os.path.relpath(path, top)
+    for path, place in zip(files, places, strict=True):
+        name = place[len(top) :].lstrip(os.sep)
         size, time = _size_and_time(path)
         probe = _probe(path, size) if len(files) <= _LISTED else ""
         content.update(b"%s\0%d\0%s\0" % (os.fsencode(name), size, probe.encode()))

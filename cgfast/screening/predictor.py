@@ -53,8 +53,8 @@ class Predictor:
     computes with one thread per call in the whole process.
 
     Deterministic. A crystal gets the bits that `cgfast.screen` gives it, however the rows are divided into tables, with models
-    whose layers are multiples of 32 wide (all that come with cgfast). With other widths this holds for tables that begin at a
-    multiple of 1024 rows of the same input, and the last bit of a float32 may differ for others.
+    whose layers are multiples of 32 wide (all that come with cgfast but `cgfast/elasticity`). With other widths this holds for
+    tables that begin at a multiple of 1024 rows of the same input, and the last bit of a float32 may differ for others.
 
     Raises ValueError for options that are out of range, here; for models that cannot be loaded, at the first call.
     """

@@ -1,8 +1,9 @@
 """Runs that are killed: a process that forks one run after the other, so that none pays for the imports.
 
 Each line of stdin is a JSON object: `source`, `out` (paths), `options` for `screen`, `operation` (kill before the so-manieth
-operation on files, from 0), `after` (kill after so many seconds). Each line of stdout says what became of it: `status` ("done",
-"killed"), `seconds`, `rows` (that were there when it began), `error`. The killing is a SIGKILL.
+operation on files, from 0), `after` (kill after so many seconds), `file_bytes` (no file may be larger). Each line of stdout
+says what became of it: `status` ("done", "killed"), `seconds`, `rows` (that were there when it began), `error`. The killing is
+a SIGKILL.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import resource
 import signal
 import sys
 import time
@@ -73,6 +75,8 @@ def run(task: dict[str, Any], answer: int) -> None:
             (parts.PartWriter, "finish"),
         ):
             countdown.before(owner, name)
+    if task.get("file_bytes") is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (task["file_bytes"], task["file_bytes"]))
     try:
         result = screen(task["source"], MeanZ(), out=task["out"], threads=1, **task.get("options", {}))
         text = {"rows": result.n_resumed, "account": result.account}

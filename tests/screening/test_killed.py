@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 pytest.importorskip("torch", reason="screening computes with torch")
 
-KILLER = Path(__file__).with_name("killed_runs.py")
-
-
-def write_input(path: Path, n: int, seed: int = 6) -> Path:
-    """A table of n small crystals, every seventh of which cannot be used: no volume, NaN, an element nobody knows."""
-    random_ = np.random.default_rng(seed)
-    sizes = random_.integers(1, 4, n)
-    lattices = np.tile(np.eye(3) * 4.0, (n, 1, 1)) + random_.normal(0, 0.2, (n, 3, 3))
-    lattices[::7] = 0.0
-    positions = [random_.uniform(0, 4, (size, 3)).tolist() for size in sizes]
-    positions[3::49] = [[[float("nan")] * 3] * size for size in sizes[3::49]]
-    symbols = [random_.choice(["Na", "Cl", "Ti", "O", "Fm" if k % 21 else "Lr"], size).tolist() for k, size in enumerate(sizes)]
-    table = pa.table(
-        {
-            "id": [f"c{k // 2}" for k in range(n)],  # each twice
-            "lattice_vectors": lattices.tolist(),
-            "cartesian_site_positions": positions,
-            "species_at_sites": symbols,
-            "label": [None if k % 5 else f"l{k}" for k in range(n)],
-        }
-    )
-    pq.write_table(table, path, row_group_size=3000)
-    return path
-
-
-class Killer:
-    """The process of killed_runs.py."""
-
-    def __init__(self, part_rows: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(KILLER), str(part_rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, source: Path, out: Path, **task: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"source": str(source), "out": str(out), **task}) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+from tests.screening.runs_apart import Killer, both, left_over, write_input
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +22,6 @@ def killer() -> Iterator[Killer]:
     process = Killer(1024)
     yield process
     process.end()
-
-
-def both(out: Path) -> tuple[bytes, bytes]:
-    return out.read_bytes(), out.with_name(f"{out.stem}-failures.csv").read_bytes()
-
-
-def left_over(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import pytest
 from cgfast.screening import screen
 from cgfast.screening.parts import PartWriter
 
-pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 
-from tests.screening.interrupted import StopError, both, files, interrupt, kept, stopping, table_of  # noqa: E402
+import pyarrow.parquet as pq
+
+from tests.screening.interrupted import StopError, both, files, interrupt, kept, stopping, table_of
 
 if TYPE_CHECKING:
     from pathlib import Path

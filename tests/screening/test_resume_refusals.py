@@ -12,9 +12,9 @@ from cgfast.crystals import Crystals
 from cgfast.io import read
 from cgfast.screening import screen
 
-pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
+pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 
-from tests.screening.interrupted import StopError, files, interrupt, stopping, table_of  # noqa: E402
+from tests.screening.interrupted import StopError, files, interrupt, stopping, table_of
 
 if TYPE_CHECKING:
     from pathlib import Path
