@@ -18,12 +18,13 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
 if TYPE_CHECKING:
     from cgfast.conversion import convert
     from cgfast.crystals import Crystals
+    from cgfast.enumeration import enumerate_crystals
     from cgfast.evaluation import embed, evaluate, explain
     from cgfast.graph import CrystalGraph, build_graphs
     from cgfast.io import read
     from cgfast.models import available_models, load_model
     from cgfast.neighbors import GraphSpec, NeighborList, neighbor_list
-    from cgfast.screening import screen
+    from cgfast.screening import Predictor, merge, screen
     from cgfast.training import finetune, resume, train
     from cgfast.tuning import tune
 
@@ -33,14 +34,17 @@ _PUBLIC = {
     "CrystalGraph": "cgfast.graph",
     "GraphSpec": "cgfast.neighbors",
     "NeighborList": "cgfast.neighbors",
+    "Predictor": "cgfast.screening",
     "available_models": "cgfast.models",
     "build_graphs": "cgfast.graph",
     "convert": "cgfast.conversion",
     "embed": "cgfast.evaluation",
+    "enumerate_crystals": "cgfast.enumeration",
     "evaluate": "cgfast.evaluation",
     "explain": "cgfast.evaluation",
     "finetune": "cgfast.training",
     "load_model": "cgfast.models",
+    "merge": "cgfast.screening",
     "neighbor_list": "cgfast.neighbors",
     "read": "cgfast.io",
     "resume": "cgfast.training",
@@ -54,15 +58,18 @@ __all__ = [
     "Crystals",
     "GraphSpec",
     "NeighborList",
+    "Predictor",
     "__version__",
     "available_models",
     "build_graphs",
     "convert",
     "embed",
+    "enumerate_crystals",
     "evaluate",
     "explain",
     "finetune",
     "load_model",
+    "merge",
     "neighbor_list",
     "read",
     "resume",
@@ -76,6 +83,7 @@ __all__ = [
 _MODULES = (
     "compat",
     "conversion",
+    "enumeration",
     "evaluation",
     "functional",
     "io",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cgfast
 from cgfast.models.own import WEIGHTS_FOLDER
+from cgfast.training.run_domain import run_domain
 
 LICENCE = "weights: MIT; data: CC BY 4.0, Materials Project (A. Jain et al., APL Materials 1, 011002 (2013))"
 LARGEST = 1_000_000  # bytes: the wheel stays small
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("name", help="as in cgfast/NAME")
     parser.add_argument("--data", required=True, help="the training data, in words")
     parser.add_argument("--licence", default=LICENCE)
+    parser.add_argument("--domain-from", type=Path, metavar="DATA", help="the run's data, if it is not where it was")
     arguments = parser.parse_args()
     model = cgfast.load_model(arguments.run)
     if not model.card.get("complete"):
@@ -30,8 +32,11 @@ def main() -> None:
     n_train = model.card["crystals"]["train"]
     card = {"training_data": f"{arguments.data}, {n_train:,} to train on", "licence": arguments.licence}
     card |= {name: value for name, value in model.card.items() if name not in card}
+    domain = model.domain
+    if arguments.domain_from is not None or domain is None or domain.distances is None:  # trained before models had one
+        domain = run_domain(arguments.run, data=arguments.domain_from)
     folder = WEIGHTS_FOLDER / arguments.name
-    replace(model, name=f"cgfast/{arguments.name}").save(folder, card=card)
+    replace(model, name=f"cgfast/{arguments.name}", domain=domain).save(folder, card=card)
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > LARGEST:
         parser.error(f"{folder} has {size:,} bytes, expected at most {LARGEST:,}")

@@ -15,10 +15,12 @@ import typer
 
 from cgfast.cli.convert import convert
 from cgfast.cli.embed import embed
+from cgfast.cli.enumerate import enumerate_
 from cgfast.cli.errors import sentences
 from cgfast.cli.evaluate import evaluate
 from cgfast.cli.explain import explain
 from cgfast.cli.finetune import finetune
+from cgfast.cli.merge import merge
 from cgfast.cli.model_options import Model, column_names
 from cgfast.cli.screen import screen
 from cgfast.cli.train import train
@@ -56,8 +58,9 @@ def _options(
     pass
 
 
-for _command in (screen, train, evaluate, finetune, tune, embed, explain, convert):
+for _command in (screen, merge, train, evaluate, finetune, tune, embed, explain, convert):
     app.command()(_command)
+app.command("enumerate")(enumerate_)
 
 
 @app.command()

@@ -22,6 +22,11 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _notes(error: BaseException) -> str:
+    """What else the user should know, a line each: what an interrupted run has kept."""
+    return "".join(f"\nnote: {note}" for note in getattr(error, "__notes__", ()))
+
+
 def _fail(text: str, code: int) -> typer.Exit:
     typer.echo(text, err=True)
     return typer.Exit(code)
@@ -41,7 +46,8 @@ def sentences() -> Iterator[None]:
             raise
         # ImportError: a package that is not installed; the message says how to install it.
         if isinstance(error, ValueError | OSError | ImportError):
-            text = f"error: {_one_line(error)}"
+            text = f"error: {_one_line(error)}{_notes(error)}"
             raise _fail(text, BAD_INPUT) from None
         text = f"unexpected error: {type(error).__name__}: {_one_line(error)} (run again with CGFAST_DEBUG=1 for the traceback)"
+        text += _notes(error)
         raise _fail(text, UNEXPECTED) from None

@@ -73,7 +73,7 @@ def evaluate(
         outputs["--predictions"] = (predictions, (".parquet", ".csv"))
         check_outputs(outputs, data)
         if report is not None:
-            require("plotly", "train")  # now, not after the work
+            require("plotly", "report")  # now, not after the work
         result = run_evaluate(
             model,
             one_or_all(data),

@@ -62,7 +62,7 @@ def explain(
             raise ValueError(msg)
         check_outputs({"--out": (out, (".parquet", ".csv")), "--heatmap": (heatmap, (".html", ".htm"))}, data)
         if heatmap is not None:
-            require("plotly", "train")  # now, not after the work
+            require("plotly", "report")  # now, not after the work
         with show_progress() as on_progress:
             result = run_explain(
                 model,

@@ -4,69 +4,70 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
+from cgfast.cli import screen_options as o  # noqa: TC001 - typer reads the annotations
 from cgfast.cli.errors import sentences
-from cgfast.cli.model_options import column_names
+from cgfast.cli.model_options import column_names, one_or_all
 from cgfast.graph import BATCH_ATOMS
+
+if TYPE_CHECKING:
+    from cgfast.screening import ScreenResult
 
 HEAD_ROWS = 20  # rows of a table shown on the terminal when there is no --out
 
 
 def screen(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Parquet, JSON, CIF, ...; files, folders, globs.")],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model", "-m", help="Name (see `cgfast models`) or file; may be repeated.", show_default="cgfast/formation-energy"
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Predictions: .parquet or .csv.")] = None,
-    batch_atoms: Annotated[int, typer.Option(help="Atoms per batch of graphs.")] = BATCH_ATOMS,
-    threads: Annotated[int | None, typer.Option(help="Threads to compute with.")] = None,
-    ties: Annotated[
-        Literal["canonical", "shell"] | None,
-        typer.Option(help="Rule for equally distant neighbours, in place of the model's."),
-    ] = None,
-    keep: Annotated[list[str] | None, typer.Option(help="Input column to carry over; may be repeated.")] = None,
-    top: Annotated[int | None, typer.Option(help="Show the N rows with the lowest value.", metavar="N")] = None,
-    by: Annotated[str | None, typer.Option(help="Column that --top ranks by.", metavar="COLUMN")] = None,
-    descending: Annotated[bool, typer.Option("--descending", help="--top shows the highest values.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any row failed.")] = False,
-    on_disorder: Annotated[
-        Literal["skip", "majority", "error"], typer.Option(help="What to do with partly occupied sites.")
-    ] = "skip",
-    time_limit: Annotated[
-        float, typer.Option(help="Seconds for a CIF file that only pymatgen reads.", metavar="SECONDS")
-    ] = 10.0,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Other name of a column or JSON member: id=material_id.", metavar="OURS=THEIRS"),
-    ] = None,
-    format: Annotated[str | None, typer.Option(help="Input format, if the name does not tell.")] = None,  # noqa: A002
-    atom_init: Annotated[Path | None, typer.Option(help="JSON with element features of the 2018 models.")] = None,
+    inputs: o.Inputs,
+    model: o.Models = None,
+    out: o.Out = None,
+    keep: o.Keep = None,
+    strict: o.Strict = False,
+    resume: o.Resume = False,
+    restart: o.Restart = False,
+    shard: o.Shard = None,
+    limit: o.Limit = None,
+    top: o.Top = None,
+    by: o.By = None,
+    descending: o.Descending = False,
+    where: o.Where = None,
+    best_of: o.BestOf = None,
+    hull: o.Hull = None,
+    report: o.Report = None,
+    on_disorder: o.OnDisorder = "skip",
+    on_isolated: o.OnIsolated = "flag",
+    on_overlap: o.OnOverlap = "flag",
+    on_unknown_element: o.OnUnknownElement = "flag",
+    time_limit: o.TimeLimit = 10.0,
+    column: o.Column = None,
+    format: o.Format = None,  # noqa: A002
+    batch_atoms: o.BatchAtoms = BATCH_ATOMS,
+    threads: o.Threads = None,
+    ties: o.Ties = None,
+    atom_init: o.AtomInit = None,
+    engine: o.Engine = "local",
+    address: o.Address = None,
+    num_workers: o.NumWorkers = None,
+    gpus_per_worker: o.GpusPerWorker = 0.0,
 ) -> None:
     """Predict properties of every structure in INPUT.
 
     One bad structure never stops the job: every row ends in OUT or in OUT-failures.csv.
 
-    Exit codes: 0 done, 1 --strict and a row failed, 2 bad input, 3 unexpected error.
+    Exit codes: 0 done, 1 --strict and a row failed, 2 bad input, 3 unexpected error, 130 interrupted.
     """
     with sentences():
         from cgfast.cli.progress import show_progress
-        from cgfast.cli.show import show_result
         from cgfast.models.own import DEFAULT_MODEL
         from cgfast.screening import FailuresError
         from cgfast.screening import screen as run_screen
 
-        failed = None
         try:
             with show_progress() as on_progress:
                 result = run_screen(
-                    inputs[0] if len(inputs) == 1 else inputs,
+                    one_or_all(inputs),
                     model or DEFAULT_MODEL,
                     out=out,
                     batch_atoms=batch_atoms,
@@ -76,22 +77,42 @@ def screen(
                     top=top,
                     by=by,
                     descending=descending,
+                    where=where,
+                    best_of=best_of,
+                    hull=hull,
+                    report=report,
                     head=HEAD_ROWS,
                     strict=strict,
+                    resume=resume,
+                    restart=restart,
+                    shard=shard,
+                    limit=limit,
                     on_disorder=on_disorder,
+                    on_isolated=on_isolated,
+                    on_overlap=on_overlap,
+                    on_unknown_element=on_unknown_element,
                     time_limit=time_limit,
                     columns=column_names(column),
                     format=format,
                     atom_init=atom_init,
+                    engine=engine,
+                    address=address,
+                    num_workers=num_workers,
+                    gpus_per_worker=gpus_per_worker,
                     on_progress=on_progress,
                 )
         except FailuresError as error:
-            failed = error
-            result = error.result
-        for note in result.notes:
-            typer.echo(f"note: {note}", err=True)
-        if failed is not None:
-            typer.echo(f"error: {failed}", err=True)
-        show_result(result, ranked=top is not None)
-        if failed is not None:
-            raise typer.Exit(1)
+            _show(error.result, error, ranked=top is not None)
+            raise typer.Exit(1) from None
+        _show(result, None, ranked=top is not None)
+
+
+def _show(result: ScreenResult, error: ValueError | None, *, ranked: bool) -> None:
+    """Notes and the error on stderr, the rows and the account on stdout."""
+    from cgfast.cli.show import show_result
+
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    if error is not None:
+        typer.echo(f"error: {error}", err=True)
+    show_result(result, ranked=ranked)

@@ -58,7 +58,7 @@ def show_result(result: ScreenResult, *, ranked: bool) -> None:
     table = result.table
     if table is not None and table.num_rows:
         console.print(_rows_table(table, result.units, None))
-        more = result.n_predictions - table.num_rows
+        more = result.n_selected - table.num_rows
         if more > 0:
             what = "others rank behind" if ranked else "more rows"
             hint = "" if result.out else "; --out FILE writes all"
@@ -68,7 +68,13 @@ def show_result(result: ScreenResult, *, ranked: bool) -> None:
         more = result.n_failures - len(result.failures)
         if more > 0:
             _plain(console, f"... and {more:,} more failures; --out FILE lists all")
+    if result.flagged:
+        _plain(console, result.flagged)
     rate = f"{result.crystals_per_second:,.0f} crystals/s in {result.seconds:.1f} s"
+    if result.n_resumed:
+        rate = f"{result.n_resumed:,} rows were there; {rate}"
+    if result.n_rows and result.n_resumed == result.n_rows:
+        rate = "nothing was left to do"
     _plain(console, f"wrote {result.out} ({rate})" if result.out else rate)
     _plain(console, result.account)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
+
     from cgfast.evaluation import Evaluation, TargetEvaluation
     from cgfast.evaluation.stream import CrystalTable
     from cgfast.io import Failure
@@ -42,7 +44,9 @@ def show_evaluation(evaluation: Evaluation, written: Sequence[Path]) -> None:
         console.print(_metrics_table(target))
         if target.counts:
             _line(console, ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in target.counts.items()))
-        console.print(_worst_table(target))
+        if target.by_domain is not None and "outside" in target.by_domain["domain"].to_pylist():
+            console.print(_table(target.by_domain, "inside and outside of the training domain", target.target.unit))
+        console.print(_table(target.worst, "worst crystals", target.target.unit))
     for note in evaluation.notes:
         _line(console, f"note: {note}")
     _show_failures(console, evaluation.failures, len(evaluation.failures))
@@ -74,14 +78,14 @@ def _metrics_table(target: TargetEvaluation) -> Table:
     return shown
 
 
-def _worst_table(target: TargetEvaluation) -> Table:
+def _table(table: pa.Table, title: str, unit: str) -> Table:
     from cgfast.evaluation.metrics import rounded
 
-    unit = "" if target.target.unit == "1" else f", {target.target.unit}"
-    shown = Table(box=SIMPLE, title=f"worst crystals{unit}", title_justify="left", pad_edge=False)
-    for field in target.worst.schema:
+    unit = "" if unit == "1" else f", {unit}"
+    shown = Table(box=SIMPLE, title=f"{title}{unit}", title_justify="left", pad_edge=False)
+    for field in table.schema:
         shown.add_column(field.name, justify="left" if str(field.type) == "string" else "right", overflow="fold")
-    for row in target.worst.to_pylist():
+    for row in table.to_pylist():
         shown.add_row(*(Text(rounded(cell) if isinstance(cell, float) else str(cell)) for cell in row.values()))
     return shown
 

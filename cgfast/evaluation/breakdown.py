@@ -1,4 +1,4 @@
-"""Errors by element and by size of the cell, and the worst of them."""
+"""Errors by element, by size of the cell and by training domain, and the worst of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cgfast.crystals import Crystals
+    from cgfast.models.domain import DomainCheck
 
 SIZES = (1, 2, 5, 9, 17, 33, 65, 129, 257)  # atoms: the smallest cell of each group
 WORST = 10
@@ -34,6 +35,18 @@ def by_size(crystals: Crystals, truth: NDArray[np.float64], predicted: NDArray[n
     counts = np.diff(crystals.graph_ptr)
     found, group = np.unique(np.searchsorted(SIZES, counts, side="right") - 1, return_inverse=True)
     return _errors("atoms", [_range(k) for k in found.tolist()], group, truth, predicted, classes=classes)
+
+
+def by_domain(check: DomainCheck, truth: NDArray[np.float64], predicted: NDArray[np.float64], *, classes: bool) -> pa.Table:
+    """One row each for crystals inside and outside of the training domain, and for each way of being outside.
+
+    Rows that have no crystal are left out; a crystal may be outside in several ways. `domain`, `n` crystals, their errors.
+    """
+    members = {"inside": ~check.outside, "outside": check.outside} | check._asdict()
+    group, crystal = np.nonzero(np.stack(list(members.values())))
+    found, index = np.unique(group, return_inverse=True)
+    names = [list(members)[k] for k in found.tolist()]
+    return _errors("domain", names, index, truth[crystal], predicted[crystal], classes=classes)
 
 
 def _range(k: int) -> str:

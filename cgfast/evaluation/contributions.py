@@ -52,8 +52,8 @@ class Explanation(CrystalTable):
         With `sites=True` two tables, of the A and the B sites. Raises ValueError if the file cannot be written, or no crystal
         has A and B sites.
         """
-        from cgfast.evaluation.page import figure_html, page_html
         from cgfast.evaluation.periodic_table import periodic_figure
+        from cgfast.pages.page import figure_html, page_html
 
         rows = self.elements.to_pylist()
         groups = {row["sites"] for row in rows}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgfast._optional import require
 from cgfast.elements import SYMBOLS
+from cgfast.pages.figures import INK, LIGHT_SCALE, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +38,8 @@ def periodic_figure(tables: Mapping[str, Mapping[int, tuple[float, int]]], quant
 
     tables: title -> atomic number -> (value, how many sites or crystals it is a mean of). quantity: what the colour means.
     """
-    go = require("plotly.graph_objects", "train")
-    subplots = require("plotly.subplots", "train")
+    go = require("plotly.graph_objects", "report")
+    subplots = require("plotly.subplots", "report")
     titles = list(tables)
     figure = subplots.make_subplots(rows=len(titles), cols=1, subplot_titles=titles, vertical_spacing=0.06)
     for row, title in enumerate(titles, start=1):
@@ -51,10 +52,9 @@ def periodic_figure(tables: Mapping[str, Mapping[int, tuple[float, int]]], quant
                 y, x = place(number)
                 font = {"color": "#bbbbbb", "size": 11}
                 figure.add_annotation(x=x, y=y, text=SYMBOLS[number], showarrow=False, font=font, row=row, col=1)
-    figure.update_layout(
-        coloraxis={"colorscale": "Viridis", "colorbar": {"title": {"text": quantity}}},
-        template="plotly_white",
-        margin={"l": 20, "r": 20, "t": 40, "b": 20},
+    bar = {"title": {"text": quantity, "side": "top"}, "thickness": 14, "outlinewidth": 0}
+    style(figure).update_layout(
+        coloraxis={"colorscale": LIGHT_SCALE, "colorbar": bar}, margin={"l": 0, "r": 10, "t": 40, "b": 10}
     )
     return figure
 
@@ -72,6 +72,7 @@ def _cells(values: Mapping[int, tuple[float, int]], quantity: str) -> dict[str, 
         "z": z,
         "text": text,
         "texttemplate": "%{text}",
+        "textfont": {"color": INK, "size": 12},
         "customdata": hover,
         "hovertemplate": "%{customdata}<extra></extra>",
         "hoverongaps": False,

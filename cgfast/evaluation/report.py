@@ -9,23 +9,24 @@ import numpy as np
 
 from cgfast.elements import SYMBOLS
 from cgfast.evaluation.figures import (
-    Figure,
     curve_figures,
     learning_figure,
     parity_figure,
     probability_figures,
     residual_figure,
     std_calibration_figure,
-    with_unit,
 )
 from cgfast.evaluation.metrics import Metrics, rounded
-from cgfast.evaluation.page import figure_html, page_html, table_html
 from cgfast.evaluation.periodic_table import periodic_figure
 from cgfast.evaluation.results import TRUTH_SUFFIX
 from cgfast.io.batch import printable
 from cgfast.models.targets import STD_SUFFIX
+from cgfast.pages.figures import Figure, with_unit
+from cgfast.pages.page import figure_html, figures_html, page_html, table_html
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
     from cgfast.evaluation.results import Evaluation, TargetEvaluation
@@ -63,21 +64,21 @@ def _target_parts(evaluation: Evaluation, column: str, target: TargetEvaluation,
     if not target.n:
         return parts
     figures = _target_figures(evaluation.predictions, column, target)
-    divs = [f"<div>{figure_html(figure, f'{name}-{k}')}</div>" for k, figure in enumerate(figures)]
     value = "accuracy" if target.target.classes else "mae"
     means = {SYMBOLS.index(r["element"]): (r[value], r["n"]) for r in target.by_element.to_pylist()}
     quantity = "accuracy" if target.target.classes else with_unit("MAE", target.target.unit)
     table = periodic_figure({f"{quantity} of crystals that contain an element": means}, quantity)
     return [
         *parts,
-        f'<div class="figures">{"".join(divs)}</div>',
+        figures_html(figures, name),
         "<h3>Worst crystals</h3>",
-        _arrow_table(target.worst),
+        _arrow_table(_with_class_names(target.worst, target.target.classes)),
         "<h3>By element</h3>",
         figure_html(table, f"{name}-elements", 560),
         f"<details><summary>as a table</summary>{_arrow_table(target.by_element)}</details>",
         "<h3>By atoms in the cell</h3>",
         _arrow_table(target.by_size),
+        *([] if target.by_domain is None else ["<h3>By training domain</h3>", _arrow_table(target.by_domain)]),
     ]
 
 
@@ -110,7 +111,17 @@ def _metrics_table(*several: Metrics) -> str:
         for name, value in metrics.values.items():
             unit = "" if metrics.units[name] == "1" else metrics.units[name]
             rows.append((name, rounded(value), metrics.undefined.get(name, unit)))
-    return table_html(("metric", "value", "unit"), rows, numeric={1})
+    if any(said for _, _, said in rows):
+        return table_html(("metric", "value", "unit"), rows, numeric={1})
+    return table_html(("metric", "value"), [row[:2] for row in rows], numeric={1})
+
+
+def _with_class_names(worst: pa.Table, classes: Sequence[str] | None) -> pa.Table:
+    """The table of the worst crystals, the truth of a classifier in words."""
+    if classes is None:
+        return worst
+    names = [classes[int(value)] for value in worst["truth"].to_pylist()]
+    return worst.set_column(worst.column_names.index("truth"), "truth", [names])
 
 
 def _arrow_table(table: pa.Table) -> str:

@@ -32,7 +32,8 @@ class TargetEvaluation:
 
     target: its column, property, unit, classes. label: how the truths were read. n: rows with a truth and a prediction.
     metrics, calibration: numbers by name (`values`), None with a reason in `undefined` (calibration is empty for numbers
-    without a standard deviation). counts: rows by class, for classes. by_element, by_size, worst: Arrow tables.
+    without a standard deviation). counts: rows by class, for classes. by_element, by_size, worst: Arrow tables;
+    by_domain: one too, or None for a model that does not know its training domain.
     """
 
     target: Target
@@ -44,6 +45,7 @@ class TargetEvaluation:
     by_element: pa.Table
     by_size: pa.Table
     worst: pa.Table
+    by_domain: pa.Table | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON types."""
@@ -62,6 +64,7 @@ class TargetEvaluation:
             "by_element": self.by_element.to_pylist(),
             "by_size": self.by_size.to_pylist(),
             "worst": self.worst.to_pylist(),
+            "by_domain": None if self.by_domain is None else self.by_domain.to_pylist(),
         }
 
 

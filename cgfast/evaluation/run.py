@@ -10,16 +10,17 @@ import numpy as np
 from cgfast._optional import require
 from cgfast.batch_pool import BatchPool
 from cgfast.evaluation.batches import BatchFunction
-from cgfast.evaluation.breakdown import by_element, by_size, worst_rows
+from cgfast.evaluation.breakdown import by_domain, by_element, by_size, worst_rows
 from cgfast.evaluation.calibration import class_calibration, std_calibration
-from cgfast.evaluation.formulas import reduced_formulas
 from cgfast.evaluation.history import read_histories
 from cgfast.evaluation.metrics import Metrics, class_metrics, confusion, regression_metrics
 from cgfast.evaluation.opening import data_name, open_model
 from cgfast.evaluation.parts import DEFAULT_PART, TRAINING_PART, count_training_rows, in_part, read_part, split_file
 from cgfast.evaluation.results import TRUTH_SUFFIX, Evaluation, TargetEvaluation
 from cgfast.evaluation.truths import TargetLabel, read_truths, unit_notes, wanted_targets
+from cgfast.formulas import reduced_formulas
 from cgfast.io.batch import Failure, printable
+from cgfast.models.domain import DomainCheck
 from cgfast.models.targets import STD_SUFFIX
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ NO_LABEL = "label"  # the stage of a failure
 
 
 class _Sample(NamedTuple):
-    """Rows that have labels and predictions: truths (B, T), predictions (B, K) in the order of `model.columns`."""
+    """Rows that have labels and predictions: truths (B, T), predictions (B, K) in the order of `model.columns`.
+
+    check: in what way they are outside of the model's domain, None where it does not know that.
+    """
 
     crystals: Crystals
     rows: NDArray[np.int64]
     truths: NDArray[np.float64]
     predicted: NDArray[np.floating[Any]]
+    check: DomainCheck | None
 
 
 def evaluate(
@@ -144,7 +149,12 @@ def _sample(
         failures.append(Failure(str(ids[use[b]]), int(data.rows[use[b]]), stage, reason))
     failures.sort(key=lambda failure: failure.row)
     good = use[done.index]
-    return _Sample(crystals[done.index], data.rows[good], data.values[good], done.crystals), failures, n_outside
+    columns = len(model.columns)
+    check = None
+    if model.domain is not None and len(done.index):
+        check = DomainCheck(*(done.crystals[:, columns:] != 0).T)
+    predicted = done.crystals[:, :columns]
+    return _Sample(crystals[done.index], data.rows[good], data.values[good], predicted, check), failures, n_outside
 
 
 def _training_notes(model: PropertyModel, sample: _Sample, part: str | None) -> Iterator[str]:
@@ -156,8 +166,14 @@ def _training_notes(model: PropertyModel, sample: _Sample, part: str | None) -> 
 
 
 def _predict_with(model: PropertyModel) -> Any:  # noqa: ANN401 - see BatchFunction
+    """The model's columns; of one that knows its domain, followed by 0 or 1 for each way of being outside of it."""
+
     def function(graph: CrystalGraph) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-        return model.predict_columns(graph), np.empty((len(graph.atomic_numbers), 0))
+        nothing = np.empty((len(graph.atomic_numbers), 0))
+        if model.domain is None:
+            return model.predict_columns(graph), nothing
+        columns, features = model.predict_with_features(graph)
+        return np.column_stack([columns, *model.domain.check(graph, features)]), nothing
 
     return function
 
@@ -180,6 +196,7 @@ def _evaluate_target(wanted: TargetLabel, sample: _Sample, names: list[str], t: 
             std = columns[:, names.index(target.column + STD_SUFFIX)]
             calibration = std_calibration(truth, predicted, std, target.unit)
     classes = target.classes is not None
+    check = None if sample.check is None else DomainCheck(*(part[known] for part in sample.check))
     return TargetEvaluation(
         target=target,
         label=label,
@@ -189,6 +206,7 @@ def _evaluate_target(wanted: TargetLabel, sample: _Sample, names: list[str], t: 
         counts=counts,
         by_element=by_element(crystals, truth, predicted, classes=classes),
         by_size=by_size(crystals, truth, predicted, classes=classes),
+        by_domain=None if check is None else by_domain(check, truth, predicted, classes=classes),
         worst=_worst_table(crystals, sample.rows[known], truth, predicted),
     )
 

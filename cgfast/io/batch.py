@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Failure", "StructureBatch", "drop_problems", "id_text", "printable", "rebatch"]
+__all__ = ["Failure", "Mark", "StructureBatch", "drop_problems", "id_text", "printable", "rebatch", "split_at"]
 
 
 def printable(text: str) -> str:
@@ -42,6 +42,15 @@ class Failure(NamedTuple):
     reason: str
 
 
+class Mark(NamedTuple):
+    """Where a reading can begin again without what comes before: the start of a file."""
+
+    source: int = 0  # which of the reader's inputs, from 0
+    source_row: int = 0  # its first row
+    file: int = 0  # which of its files, from 0
+    file_row: int = 0  # that file's first row, counted from source_row
+
+
 @dataclass
 class StructureBatch:
     """Consecutive input rows: each is either a crystal or a failure."""
@@ -51,6 +60,16 @@ class StructureBatch:
     failures: list[Failure] = field(default_factory=list)
     n_rows: int = 0  # rows of input covered: len(crystals) + len(failures)
     columns: pa.Table | None = None  # the kept columns, one row a crystal
+    mark: Mark | None = None  # not behind the first row; None: not known
+    settled: NDArray[np.bool_] | None = None  # (B,) disordered in the input, the most common species of each site kept
+
+    @property
+    def start(self) -> int:
+        """First input row that is covered; 0 for a batch without rows."""
+        firsts = [int(self.rows[0])] if len(self.rows) else []
+        if self.failures:
+            firsts.append(min(failure.row for failure in self.failures))
+        return min(firsts, default=0)
 
 
 def drop_problems(batch: StructureBatch) -> StructureBatch:
@@ -67,6 +86,8 @@ def drop_problems(batch: StructureBatch) -> StructureBatch:
         sorted([*batch.failures, *failures], key=lambda failure: failure.row),
         batch.n_rows,
         None if batch.columns is None else batch.columns.take(np.flatnonzero(good)),
+        batch.mark,
+        None if batch.settled is None else batch.settled[good],
     )
 
 
@@ -85,36 +106,53 @@ def _join(parts: list[StructureBatch]) -> StructureBatch:
         [failure for part in parts for failure in part.failures],
         sum(part.n_rows for part in parts),
         columns,
+        parts[0].mark,
+        _join_settled(parts),
     )
 
 
-def _split(batch: StructureBatch, first_row: int, n: int) -> tuple[StructureBatch, StructureBatch]:
+def _join_settled(parts: list[StructureBatch]) -> NDArray[np.bool_] | None:
+    if all(part.settled is None for part in parts):
+        return None
+    return np.concatenate([np.zeros(len(p.crystals), dtype=bool) if p.settled is None else p.settled for p in parts])
+
+
+def split_at(batch: StructureBatch, first_row: int, n: int) -> tuple[StructureBatch, StructureBatch]:
     """The first ``n`` input rows of a batch that starts at ``first_row``, and the rest."""
     row = first_row + n
     k = int(np.searchsorted(batch.rows, row))
     early = [failure for failure in batch.failures if failure.row < row]
     late = [failure for failure in batch.failures if failure.row >= row]
-    table = batch.columns
+    table, settled = batch.columns, batch.settled
     return (
-        StructureBatch(batch.crystals[:k], batch.rows[:k], early, n, None if table is None else table.slice(0, k)),
+        StructureBatch(
+            batch.crystals[:k],
+            batch.rows[:k],
+            early,
+            n,
+            None if table is None else table.slice(0, k),
+            batch.mark,
+            None if settled is None else settled[:k],
+        ),
         StructureBatch(
             batch.crystals[k:],
             batch.rows[k:],
             late,
             batch.n_rows - n,
             None if table is None else table.slice(k),
+            batch.mark,
+            None if settled is None else settled[k:],
         ),
     )
 
 
-def rebatch(pieces: Iterable[StructureBatch], batch_rows: int) -> Iterator[StructureBatch]:
-    """Pieces of any size, from row 0 on, as batches of exactly ``batch_rows`` rows (the last may be shorter).
+def rebatch(pieces: Iterable[StructureBatch], batch_rows: int, start: int = 0) -> Iterator[StructureBatch]:
+    """Pieces of any size, from row ``start`` on, as batches of exactly ``batch_rows`` rows (the last may be shorter).
 
     So the rows of a batch depend on the row index alone, never on row groups, files or failures.
     """
     pending: list[StructureBatch] = []
-    n_pending = 0
-    start = 0  # first row of what is pending
+    n_pending = 0  # start: first row of what is pending
     for piece in pieces:
         pending.append(piece)
         n_pending += piece.n_rows
@@ -122,7 +160,8 @@ def rebatch(pieces: Iterable[StructureBatch], batch_rows: int) -> Iterator[Struc
             continue
         rest = _join(pending)
         while n_pending > batch_rows:
-            head, rest = _split(rest, start, batch_rows)
+            head, rest = split_at(rest, start, batch_rows)
+            rest.mark = piece.mark  # nothing of the pieces before is left in it
             yield head
             start += batch_rows
             n_pending -= batch_rows

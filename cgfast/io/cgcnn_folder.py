@@ -91,10 +91,14 @@ class CgcnnFolder:
 
     def pieces(self, batch_rows: int) -> Iterator[StructureBatch]:
         """All rows in order, at most ``batch_rows`` at a time."""
+        return self.pieces_from(batch_rows, 0)
+
+    def pieces_from(self, batch_rows: int, first_row: int) -> Iterator[StructureBatch]:
+        """The same from ``first_row`` on."""
         table = self._table() if self.keep else None
         with Fallback(self.time_limit) as fallback:
-            rows = (self._row(name, fallback) for name in self.ids)
-            yield from batches_of(rows, batch_rows, table.take if table is not None else None)
+            rows = (self._row(name, fallback) for name in self.ids[first_row:])
+            yield from batches_of(rows, batch_rows, table.take if table is not None else None, first_row)
 
     def _row(self, name: str, fallback: Fallback) -> Row:
         if not self._is_inside(name):

@@ -7,49 +7,27 @@ file order. The order matters to a model only where neighbours tie.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from cgfast import elements
 from cgfast.io import cif_symmetry, cif_values
+from cgfast.io.cif_operations import operations
+from cgfast.io.cif_plain import plain
+from cgfast.io.cif_sites import Structure, in_order
 from cgfast.io.cif_values import Refused, Unusable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_BYTES", "Block", "Refused", "Structure", "Unusable", "finish", "parse", "settle"]
+__all__ = ["MAX_BYTES", "Block", "Content", "Refused", "Structure", "Unusable", "finish", "is_mixed", "parse", "settle"]
 
 MAX_BYTES = 64 << 20  # a larger CIF is no crystal structure
 MAX_POSITIONS = 300_000  # listed sites times symmetry operations
-MAX_OPERATIONS = 384
 MAX_OCCUPANCY = 1.05  # sums up to here are rounding
 MIN_FULL_OCCUPANCY = 0.995  # one species from here on is an ordered site
-
-_OPERATION_TAGS = (
-    "_symmetry_equiv_pos_as_xyz",
-    "_space_group_symop_operation_xyz",
-    "_space_group_symop.operation_xyz",
-    "_symmetry_equiv.pos_as_xyz",
-)
-_HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall", "_space_group.name_Hall")
-_NAME_TAGS = (
-    "_space_group_name_H-M_alt",
-    "_symmetry_space_group_name_H-M",
-    "_space_group.name_H-M_alt",
-    "_symmetry.space_group_name_H-M",
-)
-_NUMBER_TAGS = ("_space_group_IT_number", "_symmetry_Int_Tables_number", "_space_group.IT_number")
-
-
-class Structure(NamedTuple):
-    """One ordered crystal."""
-
-    cell: NDArray[np.float64]
-    positions: NDArray[np.float64]
-    numbers: NDArray[np.int32]
 
 
 @dataclass
@@ -63,13 +41,19 @@ class Block:
     contents: list[dict[int, float]]
 
 
-def finish(block: Block, on_disorder: str) -> Structure:
-    """Settle what stands at each site and put the atoms in order.
+Content: TypeAlias = Block | Structure | Refused | Unusable
+"""What a data block holds, or why it is not known."""
+
+
+def finish(block: Block | Structure, on_disorder: str) -> Structure:
+    """Settle what stands at each site and put the atoms in order, unless that is done.
 
     Raises:
         Unusable: A site is disordered (unless ``on_disorder`` is "majority"), holds more than one atom, or no site is
             left.
     """
+    if isinstance(block, Structure):
+        return block
     settled = np.array(
         [settle(label, what, on_disorder) for label, what in zip(block.labels, block.contents, strict=True)],
         dtype=np.int32,
@@ -79,11 +63,14 @@ def finish(block: Block, on_disorder: str) -> Structure:
     if not present.size:
         reason = "no atoms are left: no site is occupied"
         raise Unusable(reason)
-    kinds = sorted(set(numbers[present].tolist()), key=lambda z: (elements.ELECTRONEGATIVITY[z], elements.SYMBOLS[z]))
-    rank = np.zeros(elements.MAX_ATOMIC_NUMBER + 1, dtype=np.int64)
-    rank[kinds] = np.arange(len(kinds))
-    order = present[np.argsort(rank[numbers[present]], kind="stable")]
-    return Structure(block.cell, block.fractional[order] @ block.cell, numbers[order])
+    mixed = any(map(is_mixed, block.contents))
+    return in_order(numbers[present], block.fractional[present], block.cell)._replace(settled=mixed)
+
+
+def is_mixed(what: dict[int, float]) -> bool:
+    """Whether a site that holds ``what`` (atomic number -> occupancy) is disordered: neither full of one species nor empty."""
+    parts = [occupancy for occupancy in what.values() if occupancy > 0]
+    return len(parts) > 1 or (len(parts) == 1 and parts[0] < MIN_FULL_OCCUPANCY)
 
 
 def settle(label: str, what: dict[int, float], on_disorder: str) -> int:
@@ -108,34 +95,28 @@ def settle(label: str, what: dict[int, float], on_disorder: str) -> int:
     raise Unusable(reason, disorder=True)
 
 
-def parse(data: bytes) -> list[tuple[str, Block | Refused | Unusable, str]]:
+def parse(data: bytes) -> list[tuple[str, Content, str]]:
     """Every data block with atoms: its name, what it holds or why not, and (only if refused) its text.
 
     Raises:
         Refused: The file's syntax is broken.
         Unusable: The file is empty, too large, or has no block with atoms.
     """
-    import gemmi
-
     if not data.strip():
         reason = "the file is empty"
         raise Unusable(reason)
     if len(data) > MAX_BYTES:
         reason = f"the file has {len(data) >> 20} MiB: expected at most {MAX_BYTES >> 20} MiB"
         raise Unusable(reason)
-    try:
-        # level 0: repeated names are no reason to refuse a file
-        document = gemmi.cif.read_string(data.removeprefix(b"\xef\xbb\xbf"), 0)
-    except (ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise Refused(str(error).replace("\n", " ")) from None
-    out: list[tuple[str, Block | Refused | Unusable, str]] = []
+    document, clean = _document(data.removeprefix(b"\xef\xbb\xbf"))
+    out: list[tuple[str, Content, str]] = []
     try:
         for block in document:
             if not _has_atoms(block):
                 continue
             name = block.name.strip()
             try:
-                out.append((name, _block(block), ""))
+                out.append((name, (plain(block, MAX_POSITIONS) if clean else None) or _block(block), ""))
             except Refused as error:
                 out.append((name, error, block.as_string()))
             except Unusable as error:
@@ -149,8 +130,26 @@ def parse(data: bytes) -> list[tuple[str, Block | Refused | Unusable, str]]:
     return out
 
 
+def _document(data: bytes) -> tuple[Any, bool]:
+    """What gemmi makes of the text, and whether no name repeats in a block; repeated names are no reason to refuse a file.
+
+    Raises:
+        Refused: The syntax is broken.
+    """
+    import gemmi
+
+    try:
+        return gemmi.cif.read_string(data, 1), True
+    except (ValueError, RuntimeError):
+        pass
+    try:
+        return gemmi.cif.read_string(data, 0), False
+    except (ValueError, RuntimeError) as error:
+        raise Refused(str(error).replace("\n", " ")) from None
+
+
 def _has_atoms(block: Any) -> bool:  # noqa: ANN401 - gemmi's objects
-    return len(cif_values.values(block, "_atom_site_fract_x", "_atom_site.fract_x")) > 0
+    return bool(block.find_values("_atom_site_fract_x") or block.find_values("_atom_site.fract_x"))
 
 
 def _cell(block: Any) -> NDArray[np.float64]:  # noqa: ANN401
@@ -166,58 +165,10 @@ def _cell(block: Any) -> NDArray[np.float64]:  # noqa: ANN401
         raise Unusable(str(error)) from None
 
 
-def _operations(block: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: ANN401
-    """Symmetry operations: those in the file, else those of its space group, else the identity."""
-    import gemmi
-
-    listed = [gemmi.cif.as_string(v) for v in cif_values.values(block, *_OPERATION_TAGS)]
-    listed = [text for text in listed if text]
-    if len(listed) > MAX_OPERATIONS:
-        reason = f"{len(listed)} symmetry operations: expected at most {MAX_OPERATIONS}"
-        raise Unusable(reason)
-    if not listed:
-        listed = _group_operations(block)
-    try:
-        return cif_symmetry.parse_operations(listed)
-    except ValueError as error:
-        raise Refused(str(error)) from None
-
-
-def _group_operations(block: Any) -> list[str]:  # noqa: ANN401
-    import gemmi
-
-    hall, name, number = (cif_values.first_text(block, tags) for tags in (_HALL_TAGS, _NAME_TAGS, _NUMBER_TAGS))
-    if hall:
-        try:
-            return [op.triplet() for op in gemmi.symops_from_hall(hall)]
-        except (RuntimeError, ValueError):
-            pass  # the Hermann-Mauguin name may still be right
-    group = None
-    if name:
-        alpha, gamma = (
-            cif_values.number(cif_values.first_text(block, (f"_cell_angle_{k}",)) or "?") for k in ("alpha", "gamma")
-        )
-        if math.isfinite(alpha) and math.isfinite(gamma):  # they tell hexagonal from rhombohedral axes
-            group = gemmi.find_spacegroup_by_name(name, alpha, gamma)
-        else:
-            group = gemmi.find_spacegroup_by_name(name)
-    if group is None and re.fullmatch(r"\d{1,3}", number) and 1 <= int(number) <= 230:
-        group = gemmi.find_spacegroup_by_number(int(number))
-    if group is not None:
-        return [op.triplet() for op in group.operations()]
-    if hall or name or number:
-        reason = f"no symmetry operations, and the space group {hall or name or number!r} is not known"
-        raise Refused(reason)
-    if cif_values.values(block, "_space_group_symop_magn_operation.xyz", "_space_group_symop_magn_operation_xyz"):
-        reason = "only magnetic symmetry operations"
-        raise Refused(reason)
-    return ["x,y,z"]
-
-
 def _block(block: Any) -> Block:  # noqa: ANN401
     labels, numbers, occupancies, fractional = _sites(block)
     cell = _cell(block)
-    rotations, translations = _operations(block)
+    rotations, translations = operations(block)
     if len(labels) * len(rotations) > MAX_POSITIONS:
         reason = f"{len(labels)} sites with {len(rotations)} symmetry operations: expected at most {MAX_POSITIONS} positions"
         raise Unusable(reason)

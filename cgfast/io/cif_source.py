@@ -76,7 +76,7 @@ def _block_ids(stem: str, names: Sequence[str]) -> list[str]:
 def _row(
     entry: Entry,
     row_id: str,
-    content: cif.Block | cif.Refused | cif.Unusable,
+    content: cif.Content,
     text: str,
     fallback: Fallback,
     on_disorder: str,
@@ -108,11 +108,13 @@ def _second_opinion(refusal: cif.Refused, text: str, fallback: Fallback) -> cif.
 
 
 def batches_of(
-    rows: Iterable[Row], batch_rows: int, columns: Callable[[NDArray[np.int64]], pa.Table] | None = None
+    rows: Iterable[Row],
+    batch_rows: int,
+    columns: Callable[[NDArray[np.int64]], pa.Table] | None = None,
+    start: int = 0,
 ) -> Iterator[StructureBatch]:
-    """Rows, numbered from 0, as batches; ``columns`` gives the kept columns of given rows."""
+    """Rows, numbered from ``start``, as batches; ``columns`` gives the kept columns of given rows."""
     pending: list[Row] = []
-    start = 0
     for row in rows:
         pending.append(row)
         if len(pending) == batch_rows:
@@ -140,4 +142,5 @@ def _batch(rows: list[Row], start: int, columns: Callable[[NDArray[np.int64]], p
         ids=[name for _, name, _ in good],
     )
     index = np.array([row for row, _, _ in good], dtype=np.int64)
-    return StructureBatch(crystals, index, failures, len(rows), None if columns is None else columns(index))
+    settled = np.array([s.settled for _, _, s in good], dtype=bool)
+    return StructureBatch(crystals, index, failures, len(rows), None if columns is None else columns(index), settled=settled)

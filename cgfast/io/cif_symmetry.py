@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["cell_from_parameters", "coinciding", "orbits", "parse_operation", "parse_operations"]
+__all__ = ["any_coincide", "cell_from_parameters", "coinciding", "orbits", "parse_operation", "parse_operations"]
 
 # Images of one site closer than this are one atom on a special position: its coordinates were rounded in the
 # file. (pymatgen allows 1e-4 of a lattice vector, which splits atoms whose coordinates have three decimals.)
@@ -22,6 +23,7 @@ SPECIAL_POSITION = 0.1  # Å
 # Two listed sites closer than this, in units of each lattice vector, share one position (pymatgen's
 # site_tolerance).
 SAME_SITE = 1e-4
+_FEW_POINTS = 128  # up to here all pairs are compared
 _GRID = 2000  # boxes an axis of the hash that finds them; half a box must exceed SAME_SITE
 
 _TERM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)?(?:/(\d+))?\*?([xyz]?)", re.ASCII)
@@ -137,9 +139,75 @@ def orbits(
     n_sites, n_operations = images.shape[:2]
     if n_operations == 1:
         return np.arange(n_sites), images[:, 0]
-    points = [_one_orbit(images[s], cell) for s in range(n_sites)]
-    owners = np.repeat(np.arange(n_sites), [len(p) for p in points])
-    return owners, np.concatenate(points) if points else np.empty((0, 3))
+    if not n_sites:
+        return np.empty(0, np.int64), np.empty((0, 3))
+    owners, points = _without_repeats(images)
+    rounded = _with_close_points(owners, points, cell)  # off their special positions, which takes a closer look
+    if not rounded:
+        return owners, points
+    parts = [_one_orbit(images[s], cell) if s in rounded else points[owners == s] for s in range(n_sites)]
+    return np.repeat(np.arange(n_sites), [len(p) for p in parts]), np.concatenate(parts)
+
+
+def _without_repeats(images: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The images (S, M, 3) of S sites, of each site those that are the same to rounding only once, the first one."""
+    n_sites, n_operations = images.shape[:2]
+    flat = images.reshape(-1, 3)
+    x, y, z = (np.rint(flat * 1e9).astype(np.int64) % 1_000_000_000).T
+    site = np.repeat(np.arange(n_sites), n_operations)
+    order = np.lexsort((z, y, x, site))
+    new = np.ones(len(order), dtype=bool)
+    for key in (site, x, y, z):
+        in_order = key[order]
+        new[1:] &= in_order[1:] == in_order[:-1]
+    new[1:] = ~new[1:]
+    kept = np.sort(order[new])
+    return site[kept], flat[kept]
+
+
+def _with_close_points(owners: NDArray[np.int64], points: NDArray[np.float64], cell: NDArray[np.float64]) -> set[int]:
+    """Sites that have two points within `SPECIAL_POSITION`."""
+    limit = (SPECIAL_POSITION * (1 + 1e-6)) ** 2
+    if len(points) <= _FEW_POINTS:
+        close = _squares(points, cell) <= limit
+        if np.count_nonzero(close) == len(points):
+            return set()
+        close &= owners[:, None] == owners
+        np.fill_diagonal(close, val=False)
+        return set(owners[close.any(axis=0)].tolist())
+    out = set()
+    for s, (begin, end) in enumerate(pairwise(np.searchsorted(owners, np.arange(owners[-1] + 2)).tolist())):
+        if np.count_nonzero(_squares(points[begin:end], cell) <= limit) > end - begin:
+            out.add(s)
+    return out
+
+
+def _squares(points: NDArray[np.float64], cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances (K, K) of K points, Å^2."""
+    n = len(points)
+    difference = _differences(points).reshape(3, -1)
+    cartesian = cell.T @ difference
+    cartesian *= cartesian
+    squares: NDArray[np.float64] = (cartesian[0] + cartesian[1] + cartesian[2]).reshape(n, n)
+    return squares
+
+
+def _differences(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fractional differences (3, K, K) of K points, each in [-0.5, 0.5]."""
+    columns = np.ascontiguousarray(points.T)
+    difference = columns[:, :, None] - columns[:, None, :]
+    difference -= np.rint(difference)
+    return difference
+
+
+def any_coincide(owners: NDArray[np.int64], points: NDArray[np.float64], n_sites: int) -> bool:
+    """Whether two listed sites share a position."""
+    if len(points) <= _FEW_POINTS:
+        difference = _differences(points)
+        np.abs(difference, out=difference)
+        if np.count_nonzero(difference.max(axis=0) <= SAME_SITE) == len(points):
+            return False
+    return not np.array_equal(coinciding(owners, points, n_sites), np.arange(n_sites))
 
 
 def coinciding(owners: NDArray[np.int64], points: NDArray[np.float64], n_sites: int) -> NDArray[np.int64]:

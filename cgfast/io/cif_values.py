@@ -32,10 +32,23 @@ class Unusable(Exception):  # noqa: N818 - becomes a failure row
 def values(block: Any, *tags: str) -> list[str]:  # noqa: ANN401
     """Values of the first tag that is there, as written (quotes and all)."""
     for tag in tags:
-        found = list(block.find_values(tag))
-        if found:
-            return found
+        column = block.find_values(tag)
+        if column:
+            return _listed(column, tag)
     return []
+
+
+def _listed(column: Any, tag: str) -> list[str]:  # noqa: ANN401
+    """The values of a column: gemmi hands out a whole loop many times faster than one column of it."""
+    loop = column.get_loop()
+    if loop is not None:
+        names = [name.lower() for name in loop.tags]
+        try:
+            found: list[str] = loop.values[names.index(tag.lower()) :: len(names)]
+        except UnicodeDecodeError:  # perhaps in another column
+            return list(column)
+        return found
+    return list(column)
 
 
 def first_text(block: Any, tags: Sequence[str]) -> str:  # noqa: ANN401

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Archive", "Entry", "FileEntry", "ZipEntry", "leads_out", "unpack"]
 
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_AT_ONCE = 1 << 24  # bytes that one call reads
 # What reading may raise where the content is damaged, encrypted or packed in a way that Python does not know.
 _UNREADABLE = (*UNPACKING, zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError, ValueError)
 
@@ -120,11 +121,19 @@ class FileEntry(Entry):
 
     def read(self, limit: int) -> bytes:
         """Its first ``limit`` unpacked bytes."""
-        with self._open() as file:
-            # asked for more than there is, Python would first set aside as much memory
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(min(size + 1, limit) if size else limit)
-        return super().read(limit) if data.startswith(PACKED) else data
+        # Small files are many: these calls take a third of the time that a file object takes.
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            size = status.st_size
+            # of no known size: /proc; asked for more than there is, Python would first set aside as much memory
+            whole = stat.S_ISREG(status.st_mode) and 0 < size < min(limit, _AT_ONCE)
+            data = os.read(descriptor, size + 1) if whole else b""
+        finally:
+            os.close(descriptor)
+        if whole and len(data) == size and not data.startswith(PACKED):
+            return data
+        return super().read(limit)
 
 
 class Archive:

@@ -111,13 +111,18 @@ class GnomeTable:
 
     def pieces(self, batch_rows: int) -> Iterator[StructureBatch]:
         """All rows in order, at most ``batch_rows`` at a time."""
+        return self.pieces_from(batch_rows, 0)
+
+    def pieces_from(self, batch_rows: int, first_row: int) -> Iterator[StructureBatch]:
+        """The same from ``first_row`` on."""
         kept = self._table.select(list(self._options.keep)) if self._options.keep else None
         with ExitStack() as stack:
             for archive in self._containers:
                 stack.enter_context(archive)
             fallback = stack.enter_context(Fallback(self._options.time_limit))
-            rows = (self._row(name, entry, fallback) for name, entry in zip(self._ids, self._entries, strict=True))
-            yield from batches_of(rows, batch_rows, None if kept is None else kept.take)
+            named = zip(self._ids[first_row:], self._entries[first_row:], strict=True)
+            rows = (self._row(name, entry, fallback) for name, entry in named)
+            yield from batches_of(rows, batch_rows, None if kept is None else kept.take, first_row)
 
     def _row(self, name: str, entry: Entry | str, fallback: Fallback) -> Row:
         if isinstance(entry, str):

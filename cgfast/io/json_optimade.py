@@ -38,15 +38,19 @@ def structure(value: dict[str, Any], on_disorder: str) -> Record:
     missing = [name for name in _GEOMETRY[1:3] if inside.get(name) is None]
     if missing:
         reason = f"{' and '.join(missing)} is missing or null"
+        about = value.get("meta")
+        if isinstance(about, dict) and about.get("partial_data_links"):
+            reason += " (the server has it as partial data only, which is not read)"
         raise cif.Unusable(reason)
     names, positions = inside["species_at_sites"], inside["cartesian_site_positions"]
     species, features = inside.get("species"), inside.get("structure_features")
     flagged = bool(features) and "disorder" in features
+    mixed = False
     if flagged or (species and not all(_is_plain(one) for one in species)):
         settled = disorder.settle(names, species, flagged=flagged, on_disorder=on_disorder)
         if len(settled.kept) != len(names):
             positions = [positions[k] for k in settled.kept]
-        names = settled.symbols
+        names, mixed = settled.symbols, settled.mixed
     axes, cell = inside.get("dimension_types"), inside.get("lattice_vectors")
     if cell is not None and axes is not None and len(axes) == len(cell) == 3 and not all(axes):
         cell = [
@@ -54,7 +58,7 @@ def structure(value: dict[str, Any], on_disorder: str) -> Record:
             for vector, periodic in zip(cell, axes, strict=True)
         ]
     properties = {name: one for name, one in inside.items() if name not in _GEOMETRY}
-    return Record(None, names, positions, cell, pbc=True if axes is None else axes, properties=properties)
+    return Record(None, names, positions, cell, pbc=True if axes is None else axes, properties=properties, settled=mixed)
 
 
 def _is_plain(one: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ Kinds are told record by record (`cgfast.io.json_records`), containers file by f
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cgfast.io import json_ase, json_optimade
@@ -51,6 +52,8 @@ def json_source(paths: Sequence[Path], options: Options) -> Source:
         on_disorder=options.on_disorder,
         id_source=source,
         kind=kind,
+        open_files=files.separately,
+        separate_files=len(paths),
     )
 
 
@@ -74,13 +77,19 @@ class _Files:
 
     def records(self) -> Iterator[Record]:
         """The records of all files."""
-        for path in self._paths:
-            for item in self._items(path):
-                if item.error:
-                    yield failed(item.key or item.label, item.error)
-                    continue
-                for record in self._decoder.records(item.value, item.key):
-                    yield record if record.id is not None else record._replace(id=item.label)
+        return chain.from_iterable(self.separately(0, None))
+
+    def separately(self, first: int, stop: int | None) -> Iterator[Iterator[Record]]:
+        """The records of each of these files."""
+        return map(self._records, self._paths[first:stop])
+
+    def _records(self, path: Path) -> Iterator[Record]:
+        for item in self._items(path):
+            if item.error:
+                yield failed(item.key or item.label, item.error)
+                continue
+            for record in self._decoder.records(item.value, item.key):
+                yield record if record.id is not None else record._replace(id=item.label)
 
     def _items(self, path: Path) -> Iterator[Item]:
         """The values of a file's container. One file among many that gives none is a failure: it may be a single record."""

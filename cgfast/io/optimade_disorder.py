@@ -29,6 +29,7 @@ class Settled(NamedTuple):
 
     symbols: list[str]
     kept: list[int]  # which of its sites are left
+    mixed: bool  # a site was shared by species, or partly empty
 
 
 def is_species(kind: Any) -> bool:  # noqa: ANN401 - an Arrow type
@@ -163,6 +164,7 @@ def settle(names: list[str | None], species: Any, *, flagged: bool, on_disorder:
         reason = "structure_features says disorder, and species does not say of which sites"
         raise cif.Unusable(reason, disorder=on_disorder != "majority")
     symbols, kept = [], []
+    mixed = False
     for k, name in enumerate(names):
         if name is None or name not in known:
             symbols.append(name or "")  # judged with all other rows
@@ -171,14 +173,16 @@ def settle(names: list[str | None], species: Any, *, flagged: bool, on_disorder:
         if any(known[name].get("attached") or []):
             reason = f"species {name} has atoms attached that have no positions"
             raise cif.Unusable(reason)
-        z = cif.settle(f"of species {name}", _contents(name, known[name]), on_disorder)
+        contents = _contents(name, known[name])
+        z = cif.settle(f"of species {name}", contents, on_disorder)
+        mixed = mixed or cif.is_mixed(contents)
         if z:
             symbols.append(elements.SYMBOLS[z])
             kept.append(k)
     if not kept:
         reason = "no atoms are left: no site is occupied"
         raise cif.Unusable(reason)
-    return Settled(symbols, kept)
+    return Settled(symbols, kept, mixed)
 
 
 def _contents(name: str, one: dict[str, Any]) -> dict[int, float]:
@@ -204,8 +208,9 @@ def settle_table(
     names: dict[str, str],
     ids: NDArray[np.str_],
     on_disorder: str,
-) -> tuple[Any, dict[int, str]]:
-    """The table with ordered sites in place of disordered ones, and the rows where that cannot be, with reasons.
+) -> tuple[Any, dict[int, str], set[int]]:
+    """The table with ordered sites in place of disordered ones, the rows where that cannot be, with reasons, and the rows
+    where the majority decided.
 
     ``names`` gives the table's name of each OPTIMADE column that is there, ``ids`` its rows' ids.
 
@@ -216,11 +221,12 @@ def settle_table(
     species, features = columns
     rows = suspects(species, features)
     if not rows.size:
-        return table, {}
+        return table, {}, set()
     symbols = arrow_lists.column(table, names["species_at_sites"])
     flagged = set(suspects(None, features).tolist())
     bad: dict[int, str] = {}
     changed: dict[int, Settled] = {}
+    mixed: set[int] = set()
     for k in rows.tolist():
         before = symbols[k].as_py()
         if before is None:
@@ -234,9 +240,11 @@ def settle_table(
                 raise ValueError(message) from None
             bad[k] = str(error)
             continue
+        if settled.mixed:
+            mixed.add(k)
         if settled.symbols != before:
             changed[k] = settled
-    return _replace_sites(table, names, changed), bad
+    return _replace_sites(table, names, changed), bad, mixed
 
 
 def _replace_sites(table: Any, names: dict[str, str], changed: dict[int, Settled]) -> Any:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cgfast import elements
-from cgfast.io.batch import Failure, StructureBatch, drop_problems, rebatch
-from cgfast.io.formats import Options, Source, open_source
-from cgfast.io.places import find
+from cgfast.io.addresses import open_sources
+from cgfast.io.batch import Failure, Mark, StructureBatch, drop_problems, rebatch, split_at
+from cgfast.io.formats import Options, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cgfast.crystals import Crystals
+    from cgfast.io.addresses import Query
 
 __all__ = ["ON_DISORDER", "Reader"]
 
@@ -51,7 +53,7 @@ class Reader:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        source: str | os.PathLike[str] | Query | Iterable[str | os.PathLike[str] | Query],
         *,
         format: str | None = None,  # noqa: A002
         columns: Mapping[str, str] | None = None,
@@ -79,15 +81,35 @@ class Reader:
         self.batch_rows = int(batch_rows)
         self.keep = tuple(dict.fromkeys(keep))
         options = Options(columns, self.keep, on_disorder, float(time_limit))
-        self._sources: list[Source] = [open_source(found, options) for found in find(source, format)]
+        self.settings: dict[str, Any] = {
+            "format": format,
+            "columns": dict(columns or {}),
+            "keep": list(self.keep),
+            "batch_rows": self.batch_rows,
+            "on_disorder": on_disorder,
+            "time_limit": float(time_limit),
+        }
+        """What this reader was asked for: with the same files it gives the same batches."""
+        self._take(open_sources(source, format, options))
+        queries = [str(one.query) for one in self._sources if hasattr(one, "query")]
+        if queries:
+            self.settings["queries"] = queries
         _refuse_repeated(self.files)
         self._schema = self._kept_schema() if self.keep else None
-        counts = [s.n_rows for s in self._sources]
+
+    def _take(self, sources: list[Source]) -> None:
+        self._sources = sources
+        counts = [s.n_rows for s in sources]
         self.n_rows: int | None = None if None in counts else sum(n for n in counts if n is not None)
         """Rows of input; None where only reading tells (CIF files may hold several structures)."""
-        guesses = [s.n_rows_estimate for s in self._sources]
+        guesses = [s.n_rows_estimate for s in sources]
         self.n_rows_estimate: int | None = None if None in guesses else sum(n for n in guesses if n is not None)
         """``n_rows`` where it is known, else with one row counted for each CIF file; None where nothing is known."""
+
+    @property
+    def sources(self) -> list[Source]:
+        """The inputs, in order."""
+        return self._sources
 
     @property
     def files(self) -> list[Path]:
@@ -124,23 +146,68 @@ class Reader:
             if len(batch.crystals):
                 yield batch.crystals
 
-    def batches(self) -> Iterator[StructureBatch]:
-        """Batches of exactly ``batch_rows`` rows (the last may be shorter), from the beginning."""
-        return rebatch(map(drop_problems, self._pieces()), self.batch_rows)
+    def batches(self, start_row: int = 0, stop_row: int | None = None, mark: Mark | None = None) -> Iterator[StructureBatch]:
+        """Batches of exactly ``batch_rows`` rows (the last may be shorter), of the rows from start_row to before stop_row.
 
-    def _pieces(self) -> Iterator[StructureBatch]:
+        What comes before is left out as cheaply as the format allows: row groups and files of Parquet are not read; files
+        before that of ``mark``, the ``StructureBatch.mark`` of an earlier batch, are not opened.
+
+        Raises:
+            ValueError: start_row is no multiple of ``batch_rows``: these batches would not be those of the whole.
+        """
+        if start_row % self.batch_rows or start_row < 0:
+            message = f"start_row is {start_row}: expected a multiple of batch_rows, {self.batch_rows}"
+            raise ValueError(message)
+        pieces = self._pieces(start_row, stop_row, mark or Mark())
+        return rebatch(map(drop_problems, pieces), self.batch_rows, start_row)
+
+    def _pieces(self, start_row: int, stop_row: int | None, mark: Mark) -> Iterator[StructureBatch]:
         """Pieces of all sources, their rows counted through and their kept columns of one type."""
-        start = 0
-        for source in self._sources:
-            first = start
-            for piece in source.pieces(self.batch_rows):
-                start += piece.n_rows
+        first = mark.source_row
+        for number, source in enumerate(self._sources[mark.source :], mark.source):
+            inner = mark if number == mark.source else Mark()
+            end = first + inner.file_row
+            if source.n_rows is not None and first + source.n_rows <= start_row:
+                first += source.n_rows
+                continue
+            for piece in _pieces_from(source, self.batch_rows, max(start_row - first, 0), inner):
+                place = piece.mark or Mark()
+                if not piece.n_rows:  # a source that ends before start_row says with which row
+                    end = max(end, first + place.file_row)
+                    continue
+                piece.mark = Mark(number, first, place.file, place.file_row)
                 if first:
                     piece.rows = piece.rows + first
                     piece.failures = [f._replace(row=f.row + first) for f in piece.failures]
-                if piece.columns is not None and piece.columns.schema != self._schema:
-                    piece.columns = piece.columns.cast(self._schema)
-                yield piece
+                start = piece.start
+                end = start + piece.n_rows
+                wanted = _cut(piece, start, start_row, stop_row)
+                if wanted is not None:
+                    if wanted.columns is not None and wanted.columns.schema != self._schema:
+                        wanted.columns = wanted.columns.cast(self._schema)
+                    yield wanted
+                if stop_row is not None and end >= stop_row:
+                    return
+            first = end
+
+    @property
+    def separate_files(self) -> int:
+        """Files (or members of a zip) that can be read without those before: see `between_files`."""
+        return sum(_separate_files(source) for source in self._sources)
+
+    def between_files(self, first: int, stop: int) -> Reader:
+        """A reader of only these of the ``separate_files``; ids as in the whole, rows counted from the first of them."""
+        sources: list[Source] = []
+        start = 0
+        for source in self._sources:
+            n = _separate_files(source)
+            a, b = max(first - start, 0), min(stop - start, n)
+            if a < b:
+                sources.append(source if b - a == n else source.between_files(a, b))  # type: ignore[attr-defined]
+            start += n
+        part = copy.copy(self)
+        part._take(sources)  # noqa: SLF001 - a copy of our own
+        return part
 
     def describe(self) -> dict[str, Any]:
         """What the input holds, for people: reads at most 100,000 rows of Parquet, 10,000 records or about 1,000 CIFs.
@@ -190,6 +257,32 @@ class Reader:
             "elements": [elements.SYMBOLS[z] for z in np.flatnonzero(present)],
             "periodic": periodic / len(atoms) if len(atoms) else None,
         }
+
+
+def _pieces_from(source: Source, batch_rows: int, row: int, mark: Mark) -> Iterator[StructureBatch]:
+    """Pieces of a source that begin at or before ``row``, as near to it as the source can."""
+    if not hasattr(source, "pieces_from"):
+        return source.pieces(batch_rows)
+    pieces: Iterator[StructureBatch] = (
+        source.pieces_from(batch_rows, row, mark) if mark.file or mark.file_row else source.pieces_from(batch_rows, row)
+    )
+    return pieces
+
+
+def _cut(piece: StructureBatch, start: int, start_row: int, stop_row: int | None) -> StructureBatch | None:
+    """The rows of a piece, which begins at ``start``, that are wanted; None if there are none."""
+    if start + piece.n_rows <= start_row:
+        return None
+    if start < start_row:
+        piece = split_at(piece, start, start_row - start)[1]
+        start = start_row
+    if stop_row is not None and start + piece.n_rows > stop_row:
+        piece = split_at(piece, start, stop_row - start)[0]
+    return piece if piece.n_rows > 0 else None
+
+
+def _separate_files(source: Source) -> int:
+    return int(getattr(source, "separate_files", 1))
 
 
 def _name(source: Source) -> str:

@@ -6,6 +6,7 @@ fit is a failure of its row, never an exception.
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,12 +16,12 @@ import numpy as np
 from cgfast import elements
 from cgfast.crystals import Crystals
 from cgfast.io import cif
-from cgfast.io.batch import Failure, StructureBatch, printable
+from cgfast.io.batch import Failure, Mark, StructureBatch, printable
 from cgfast.io.kept import KeptColumns
 from cgfast.io.record_arrays import Unfit, flat_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -45,6 +46,7 @@ class Record(NamedTuple):
     properties: Mapping[str, Any] = _NOTHING  # may be nested; kept names reach inside: "data.energy"
     partial: Mapping[int, Mapping[int, float]] | None = None  # disordered site -> {atomic number: occupancy}
     reason: str = ""  # not empty: there is no structure
+    settled: bool = False  # it was disordered: each mixed site holds its most common species
 
 
 def failed(name: Any, reason: str) -> Record:  # noqa: ANN401 - whatever stands where an id should be
@@ -56,7 +58,9 @@ class RecordSource:
     """Records as a `Reader` wants them: batches with failures, kept columns, from the beginning each time.
 
     ``open_records`` opens the input anew and yields its records in order; ``kind`` says in words what was found. Types of
-    kept columns are decided by `cgfast.io.kept`, from the first records, when they are first asked for.
+    kept columns are decided by `cgfast.io.kept`, from the first records, when they are first asked for. An input of many files
+    gives ``open_files(first, stop)`` too, which yields the records of each of these files (``stop`` None: to the last), and
+    ``separate_files``, how many there are: then a reading may begin at any of them.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class RecordSource:
         n_rows_estimate: int | None = None,
         id_source: str = "id",
         kind: str = "",
+        open_files: Callable[[int, int | None], Iterator[Iterable[Record]]] | None = None,
+        separate_files: int = 1,
     ) -> None:
         self.format = format
         self.kind = kind
@@ -79,6 +85,10 @@ class RecordSource:
         self.id_source = id_source
         self._paths = list(paths)
         self._open_records = open_records
+        self._open_files = open_files
+        self._first_file = 0
+        self._stop_file: int | None = None
+        self.separate_files = separate_files if open_files is not None else 1
         self._on_disorder = on_disorder
         self._kept = KeptColumns(keep, self._properties, str(self._paths[0]) if self._paths else format)
         if keep:
@@ -120,14 +130,47 @@ class RecordSource:
             ValueError: A site is disordered and ``on_disorder`` is "error"; or the file is damaged where no record can be told
                 from the next.
         """
-        self._kept.restart()
-        start = 0
-        records = self._open_records()
-        while rows := list(islice(records, min(batch_rows, _PIECE_ROWS))):
-            yield self._batch(rows, start)
-            start += len(rows)
+        return self.pieces_from(batch_rows, 0)
 
-    def _batch(self, rows: list[Record], start: int) -> StructureBatch:
+    def between_files(self, first: int, stop: int) -> RecordSource:
+        """Only these of the files: ids and types of columns as in the whole, rows counted from the first of them."""
+        part = copy.copy(self)
+        part._first_file, part._stop_file = self._first_file + first, self._first_file + stop  # noqa: SLF001 - a copy
+        part.separate_files = stop - first
+        one_each = self.n_rows_estimate == self.separate_files
+        part.n_rows, part.n_rows_estimate = None, stop - first if one_each else None
+        return part
+
+    def pieces_from(self, batch_rows: int, first_row: int, mark: Mark = Mark()) -> Iterator[StructureBatch]:  # noqa: B008
+        """The same without the records before ``first_row``; the files before that of ``mark`` are not opened.
+
+        Where all records are before ``first_row``, an empty batch whose ``mark.file_row`` says how many there are.
+        """
+        self._kept.restart()
+        limit = min(batch_rows, _PIECE_ROWS)
+        at = mark.file_row
+        rows: list[Record] = []
+        for number, records in enumerate(self._files_from(mark.file), mark.file):
+            begun = at
+            rest = iter(records)
+            at += sum(1 for _ in islice(rest, max(first_row - at, 0)))
+            while chunk := list(islice(rest, limit - len(rows))):
+                if not rows:
+                    mark = Mark(file=number, file_row=begun)
+                rows += chunk
+                at += len(chunk)
+                if len(rows) == limit:
+                    yield self._batch(rows, at - len(rows), mark)
+                    rows = []
+        if rows or (first_row and at <= first_row):
+            yield self._batch(rows, at - len(rows), mark if rows else Mark(file_row=at))
+
+    def _files_from(self, first: int) -> Iterator[Iterable[Record]]:
+        if self._open_files is None:
+            return iter([self._open_records()])
+        return self._open_files(self._first_file + first, self._stop_file)
+
+    def _batch(self, rows: list[Record], start: int, mark: Mark) -> StructureBatch:
         failures: list[Failure] = []
         good: list[Record] = []
         index: list[int] = []
@@ -144,8 +187,9 @@ class RecordSource:
             good, index, unfit = _sift(good, index)
             failures = sorted([*failures, *unfit], key=lambda failure: failure.row)
             crystals = _crystals(good)
+        settled = np.array([record.settled for record in good], dtype=bool)
         columns = self._kept.table([r.properties for r in good], [r.id for r in good]) if self._kept.names else None
-        return StructureBatch(crystals, np.array(index, dtype=np.int64), failures, len(rows), columns)
+        return StructureBatch(crystals, np.array(index, dtype=np.int64), failures, len(rows), columns, mark, settled)
 
     def _settled(self, record: Record, row: int) -> Record:
         """The record with an id that is text and ordered sites, or one with a reason."""
@@ -221,4 +265,9 @@ def _ordered(record: Record, on_disorder: str) -> Record:
     if not kept:
         reason = "no atoms are left: no site is occupied"
         raise cif.Unusable(reason)
-    return record._replace(species=[species[k] for k in kept], positions=[positions[k] for k in kept], partial=None)
+    return record._replace(
+        species=[species[k] for k in kept],
+        positions=[positions[k] for k in kept],
+        partial=None,
+        settled=any(cif.is_mixed(dict(what)) for what in partial.values()),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cgfast.io import compression, extxyz, poscar, tar_stream
@@ -16,7 +18,7 @@ from cgfast.io.places import counted, hidden
 from cgfast.io.records import Record, RecordSource, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["open_files", "open_tar", "open_zip"]
 
@@ -32,6 +34,7 @@ class _FileSource(RecordSource):
         options: Options,
         n: int | None,
         kind: str = "",
+        open_files: Callable[[int, int | None], Iterator[Iterable[Record]]] | None = None,
     ) -> None:
         if options.keep and set(kinds) == {"cif"}:
             message = f"keep={list(options.keep)} names columns, but CIF files ({found.paths[0]}) have none"
@@ -46,6 +49,8 @@ class _FileSource(RecordSource):
             n_rows_estimate=n,  # a file may hold several structures
             id_source="file name",
             kind=kind,
+            open_files=open_files,
+            separate_files=n or 1,
         )
 
     @property
@@ -56,17 +61,18 @@ class _FileSource(RecordSource):
 
 def open_files(found: Found, options: Options) -> RecordSource:
     """Files on disk."""
-    names = [str(path.relative_to(found.root) if found.root else path) for path in found.paths]
+    root = os.path.join(found.root, "") if found.root else ""  # noqa: PTH118 - text, for a million paths
+    names = [str(path).removeprefix(root) for path in found.paths]
     # a file that was named need not have a name that says what it is
     kinds = [_kind(path.name, found.only) or found.format for path in found.paths]
     jobs = [(kind, FileEntry(path), name) for kind, path, name in zip(kinds, found.paths, unique_ids(names), strict=True)]
 
-    def records() -> Iterator[Record]:
+    def files(first: int, stop: int | None) -> Iterator[Iterable[Record]]:
         with Fallback(options.time_limit) as fallback:
-            for kind, entry, name in jobs:
-                yield from _records(kind, entry, name, fallback, options.on_disorder)
+            for kind, entry, name in jobs[first:stop]:
+                yield _records(kind, entry, name, fallback, options.on_disorder)
 
-    return _FileSource(kinds, found, records, options, len(jobs))
+    return _FileSource(kinds, found, lambda: chain.from_iterable(files(0, None)), options, len(jobs), open_files=files)
 
 
 def open_zip(found: Found, options: Options) -> RecordSource:
@@ -83,12 +89,15 @@ def open_zip(found: Found, options: Options) -> RecordSource:
         raise ValueError(message + counted(one.info.filename for one in everything))
     ids = unique_ids([one.info.filename for _, one in chosen])
 
-    def records() -> Iterator[Record]:
+    def files(first: int, stop: int | None) -> Iterator[Iterable[Record]]:
         with archive, Fallback(options.time_limit) as fallback:
-            for (kind, entry), name in zip(chosen, ids, strict=True):
-                yield from _records(kind, entry, name, fallback, options.on_disorder)
+            for (kind, entry), name in zip(chosen[first:stop], ids[first:stop], strict=True):
+                yield _records(kind, entry, name, fallback, options.on_disorder)
 
-    return _FileSource([kind for kind, _ in chosen], found, records, options, len(chosen), "in a zip")
+    def records() -> Iterator[Record]:
+        return chain.from_iterable(files(0, None))
+
+    return _FileSource([kind for kind, _ in chosen], found, records, options, len(chosen), "in a zip", files)
 
 
 def open_tar(found: Found, options: Options) -> RecordSource:
@@ -142,7 +151,7 @@ def _records(kind: str, entry: Entry, name: str, fallback: Fallback, on_disorder
     if kind == "cif":
         for row in read_rows(entry, name, fallback, on_disorder):
             s = row.structure
-            yield failed(row.id, row.reason) if s is None else Record(row.id, s.numbers, s.positions, s.cell)
+            yield failed(row.id, row.reason) if s is None else Record(row.id, s.numbers, s.positions, s.cell, settled=s.settled)
         return
     try:
         if kind == "poscar":

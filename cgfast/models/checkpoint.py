@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cgfast.basis import GaussianBasis
 from cgfast.models.build import build_network
 from cgfast.models.catalogue import Target
+from cgfast.models.domain import Domain
 from cgfast.models.property_model import PropertyModel
 from cgfast.models.targets import check_targets
 from cgfast.neighbors import GraphSpec
@@ -25,7 +26,8 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 FORMAT = "cgfast-model"
 VERSION = 1
-TABLE = "element_features"  # the one tensor beside the state dicts
+TABLE = "element_features"  # the tensors beside the state dicts: this one, and those of the domain
+DOMAIN = "domain."
 MAX_MEMBERS = 1000
 
 
@@ -41,6 +43,7 @@ class Description(NamedTuple):
     basis: GaussianBasis
     architecture: dict[str, Any]
     card: dict[str, Any]
+    domain: dict[str, Any] | None
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -69,6 +72,8 @@ def write_checkpoint(model: PropertyModel, folder: str | os.PathLike[str], card:
         "architecture": network.architecture(),
         "card": card,
     }
+    if model.domain is not None:
+        description["domain"] = model.domain.to_parts()[0]
     place = Path(folder)
     try:
         text = json.dumps(description, indent=2, ensure_ascii=False)
@@ -92,16 +97,19 @@ def read_checkpoint(folder: Path) -> PropertyModel:
     found = read_description(folder)
     try:
         contents = (folder / WEIGHTS).read_bytes()
+        tensors = load(contents)
+        domain = _domain(found, tensors)
         return PropertyModel(
             name=found.name,
             targets=found.targets,
-            networks=_networks(found, load(contents)),
+            networks=_networks(found, tensors),
             spec=found.spec,
             mean=found.mean,
             std=found.std,
             sha256=hashlib.sha256(contents).hexdigest(),
             source=str(folder),
             card=found.card,
+            domain=domain,
         )
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
         raise _unreadable(folder, error) from error
@@ -127,6 +135,7 @@ def read_description(folder: Path) -> Description:
             basis=GaussianBasis.from_dict(found["basis"]),
             architecture=dict(found["architecture"]),
             card=dict(found.get("card") or {}),
+            domain=found.get("domain"),
         )
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _unreadable(folder, error) from error
@@ -157,11 +166,30 @@ def _prefix(member: int, members: int) -> str:
 
 def _tensors(model: PropertyModel) -> dict[str, Tensor]:
     """All tensors of the model under the names they have in the file, each with memory of its own."""
+    import torch
+
     tensors = {TABLE: model.networks[0].element_features}
     for member, network in enumerate(model.networks):
         prefix = _prefix(member, len(model.networks))
         tensors |= {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    if model.domain is not None:
+        tensors |= {DOMAIN + name: torch.from_numpy(array) for name, array in model.domain.to_parts()[1].items()}
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def _domain(found: Description, tensors: dict[str, Tensor]) -> Domain | None:
+    """The domain, whose tensors are taken out. A model of a version that kept none may say its elements in its card."""
+    if found.domain is not None:
+        names = [name for name in tensors if name.startswith(DOMAIN)]
+        arrays = {name.removeprefix(DOMAIN): tensors.pop(name).numpy() for name in names}
+        domain = Domain.from_parts(found.domain, arrays)
+        width = found.architecture["atom_fea_len"]
+        if domain.features is not None and len(domain.features.mean) != width:
+            msg = f"the domain has {len(domain.features.mean)} features, but the network {width}"
+            raise ValueError(msg)
+        return domain
+    elements = found.card.get("elements")
+    return Domain(tuple(elements)) if isinstance(elements, list) and elements else None
 
 
 def _networks(found: Description, tensors: dict[str, Tensor]) -> tuple[CGCNN, ...]:

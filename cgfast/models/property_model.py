@@ -5,28 +5,34 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
 from cgfast.models.catalogue import Target, task_of
+from cgfast.models.network_values import network_values
 from cgfast.models.prediction import OutputColumn, Prediction, only_target, output_columns
 from cgfast.models.targets import check_networks, check_targets
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from cgfast.crystals import Crystals
     from cgfast.graph import CrystalGraph
+    from cgfast.models.domain import Domain, DomainCheck
     from cgfast.models.forces import EnergyForcesStress
     from cgfast.neighbors import GraphSpec
     from cgfast.nn import CGCNN
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +43,8 @@ class PropertyModel:
     members of an ensemble, alike but for their weights; their outputs are 1 column per number and 1 per class, in the order
     of the targets. spec: how crystals become graphs. mean, std: the normaliser, value = output * std + mean, one number per
     target (0 and 1 for classes). sha256: of the weights file, "" before there is one. source: path of that file. card: what
-    its author says of it (training data, metrics, licence). A Target, a network or a number alone stands for one of each.
+    its author says of it (training data, metrics, licence). domain: what it knows of its training set, None for nothing. A
+    Target, a network or a number alone stands for one of each.
 
     Raises ValueError for targets that are not well-formed, and for parts that do not fit each other.
     """
@@ -51,6 +58,7 @@ class PropertyModel:
     sha256: str
     source: str
     card: dict[str, Any] = field(default_factory=dict)
+    domain: Domain | None = None
 
     def __post_init__(self) -> None:
         for name in ("targets", "networks", "mean", "std"):
@@ -117,30 +125,29 @@ class PropertyModel:
         differ, see with_ties(); a graph of a user's own edges has no spec and is taken as it is).
         Raises ValueError for elements that the model does not know. Same bits for the same batch and torch thread count.
         """
+        return self._columns(graph, with_features=False)[0]
+
+    def predict_with_features(self, graph: CrystalGraph) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """What predict_columns() gives, and (B, F) float32 features of the crystals, of which `domain` knows the training set.
+
+        They are what the first network makes of the atoms in its last convolution, pooled; one pass through the network gives
+        both. Errors and determinism as in predict_columns().
+        """
+        columns, features = self._columns(graph, with_features=True)
+        return columns, np.asarray(features, np.float32)
+
+    def _columns(self, graph: CrystalGraph, *, with_features: bool) -> tuple[NDArray[np.float64], Tensor | None]:
+        """The columns; and the features of the first network if they are wanted."""
         if graph.spec is not None and replace(graph.spec, ties=self.spec.ties, tolerance=self.spec.tolerance) != self.spec:
             msg = f"graph must be made with {self.spec} for {self.name}, got one made with {graph.spec}"
             raise ValueError(msg)
+        first, features = network_values(self, self.network, graph, with_features=with_features)
         if len(self.networks) == 1:
-            return self._values(self.network, graph)
-        members = np.stack([self._values(network, graph) for network in self.networks])
+            return first, features
+        others = [network_values(self, network, graph, with_features=False)[0] for network in self.networks[1:]]
+        members = np.stack([first, *others])
         both = np.stack([members.mean(axis=0), members.std(axis=0)], axis=2)
-        return both.reshape(len(both), len(self.columns))
-
-    def _values(self, network: CGCNN, graph: CrystalGraph) -> NDArray[np.float64]:
-        """(B, T) values of one network: what its outputs mean."""
-        import torch
-
-        with torch.inference_mode():
-            out = network.eval()(graph).double()
-            parts = out.split([target.n_outputs for target in self.targets], dim=1)
-            values = [
-                part[:, 0] * std + mean
-                if target.classes is None
-                else torch.log_softmax(part, dim=1)[:, -1].exp()  # changes nothing where the network did it already
-                for target, part, mean, std in zip(self.targets, parts, self.mean, self.std, strict=True)
-            ]
-            stacked: NDArray[np.float64] = np.asarray(torch.stack(values, dim=1))
-            return stacked
+        return both.reshape(len(both), len(self.columns)), features
 
     def predict_graph(self, graph: CrystalGraph) -> NDArray[np.float64]:
         """(B,) float64 values of the only target: the first of predict_columns(), where more is said.
@@ -159,17 +166,40 @@ class PropertyModel:
         instead).
         """
         crystals = self._usable(x)
-        with BatchPool(threads) as pool:
-            parts = [
-                pool.submit(functools.partial(self._predict_batch, crystals[part]))
-                for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS)
-            ]
-            found = [part.result() for part in parts]
+        found = self._by_batches(crystals, self.predict_columns, threads)
         columns = np.concatenate([np.zeros((0, len(self.columns))), *found])
         return Prediction.from_columns(columns, np.asarray(crystals.ids), self.targets)
 
-    def _predict_batch(self, crystals: Crystals) -> NDArray[np.float64]:
-        return self.predict_columns(build_graphs(crystals, self.spec, threads=1))
+    def check_domain(self, x: Any, *, threads: int | None = None) -> DomainCheck:  # noqa: ANN401 - pymatgen, ASE are optional
+        """In what way the crystals that predict() takes are unlike the training set (see DomainCheck).
+
+        Raises ValueError for a model that does not know its domain, and as predict() does.
+        """
+        from cgfast.models.domain import DomainCheck
+
+        domain = self.domain
+        if domain is None:
+            msg = f"check_domain: {self.name} does not say what it was trained on"
+            raise ValueError(msg)
+
+        def check(graph: CrystalGraph) -> DomainCheck:
+            return domain.check(graph, self.predict_with_features(graph)[1])
+
+        found = self._by_batches(self._usable(x), check, threads)
+        return DomainCheck.join(found)
+
+    def _by_batches(self, crystals: Crystals, function: Callable[[CrystalGraph], T], threads: int | None) -> list[T]:
+        """What `function` makes of the graphs of crystals, batch by batch."""
+
+        def compute(part: Crystals) -> T:
+            return function(build_graphs(part, self.spec, threads=1))
+
+        with BatchPool(threads) as pool:
+            parts = [
+                pool.submit(functools.partial(compute, crystals[part]))
+                for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS)
+            ]
+            return [part.result() for part in parts]
 
     def energy_forces_stress(
         self,

@@ -11,6 +11,7 @@ from torch.nn.functional import log_softmax, silu, softplus
 from cgfast.functional import REDUCTIONS, pool
 from cgfast.nn.cg_conv import CGConv
 from cgfast.nn.crystal_graph_conv import CrystalGraphConv
+from cgfast.nn.row_linear import row_linear
 from cgfast.nn.site_readout import SiteReadout
 
 if TYPE_CHECKING:
@@ -107,13 +108,23 @@ class CGCNN(nn.Module):
         """
         graph = graph.torch()
         x = self.atom_features(graph, edge_attr)
+        if self.readout == "head":
+            return self.head(pool(x, graph.graph_ptr, self.pooling))
+        return self._read_atoms(x, graph)
+
+    def forward_with_features(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What forward() gives, to the bit, and (B, F) the atoms' features after the last convolution, pooled by crystal."""
+        graph = graph.torch()
+        x = self.atom_features(graph, edge_attr)
+        features = pool(x, graph.graph_ptr, self.pooling)
+        return self.head(features) if self.readout == "head" else self._read_atoms(x, graph), features
+
+    def _read_atoms(self, x: Tensor, graph: CrystalGraph) -> Tensor:
         if self.readout == "site":
             out: Tensor = self.site_readout(x, graph.graph_ptr)
             return out
-        if self.readout == "atom":
-            # Pooled are the atoms' own outputs, so that they add up to what is returned.
-            return self._finish(pool(self._outputs(x), graph.graph_ptr, self.pooling))
-        return self.head(pool(x, graph.graph_ptr, self.pooling))
+        # Pooled are the atoms' own outputs, so that they add up to what is returned.
+        return self._finish(pool(self._outputs(x), graph.graph_ptr, self.pooling))
 
     def site_contributions(self, graph: CrystalGraph, edge_attr: Tensor | None = None) -> Tensor:
         """(N, n_out): what each atom adds to its crystal's prediction (pooling "mean": the atoms' mean is the prediction).
@@ -173,13 +184,12 @@ class CGCNN(nn.Module):
     def _outputs(self, features: Tensor) -> Tensor:
         """The head on crystals or on atoms, without the last log_softmax."""
         activate = ACTIVATIONS[self.activation]
-        x = activate(self.conv_to_fc(activate(features)))
+        x = activate(row_linear(self.conv_to_fc, activate(features)))
         if self.classification:
             x = self.dropout(x)
         for fc in getattr(self, "fcs", ()):
-            x = activate(fc(x))
-        out: Tensor = self.fc_out(x)
-        return out
+            x = activate(row_linear(fc, x))
+        return row_linear(self.fc_out, x)
 
     def _finish(self, out: Tensor) -> Tensor:
         return log_softmax(out, dim=1) if self.classification else out

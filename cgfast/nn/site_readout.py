@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from cgfast.functional import pool
+from cgfast.nn.row_linear import row_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ class SiteReadout(nn.Module):
     channels: F, features per atom. reduce: "mean" for a target per atom (eV/atom), the contributions then average to the
     prediction; "sum" for a target of the whole cell (eV). Contributions have the target's unit.
 
-    Raises ValueError for channels below 1 and another `reduce`. Same bits on every run with the same number of torch threads.
+    Raises ValueError for channels below 1 and another `reduce`.
     """
 
     def __init__(self, channels: int, reduce: str = "mean") -> None:
@@ -51,8 +52,7 @@ class SiteReadout(nn.Module):
         if x.dim() != 2 or x.shape[1] != self.channels:
             msg = f"x must have shape (N, {self.channels}), got {tuple(x.shape)}"
             raise ValueError(msg)
-        out: Tensor = self.lin(x)
-        return out
+        return row_linear(self.lin, x)
 
     def extra_repr(self) -> str:
         """What torch prints between the brackets."""

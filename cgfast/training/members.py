@@ -15,6 +15,7 @@ from cgfast._native import native_threads, thread_count
 from cgfast.evaluation.metrics import class_metrics, regression_metrics
 from cgfast.models import PropertyModel
 from cgfast.models.checkpoint_2018 import read_element_table
+from cgfast.models.domain import Domain
 from cgfast.nn import convert_sync_batchnorm
 from cgfast.training.callbacks import BEST, LAST, History
 from cgfast.training.feed import TrainingData
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from cgfast.graph import CrystalGraph
     from cgfast.graph_store import GraphStore
     from cgfast.models.catalogue import Target
     from cgfast.nn import CGCNN
@@ -194,21 +196,24 @@ def _members(
         sha256="",
         source=str(folder.path),
     )
+    trained = np.flatnonzero(prepared.parts == TRAIN)
+    domain = Domain.fit(model.network, graph_batches(store, trained), prepared.elements)
     metrics = _measure(model, prepared, store, part)
     card = _card(plan, prepared, histories, metrics, PARTS[part], complete=complete)
-    return Members(replace(model, card=card), metrics, PARTS[part], histories[0].rows)
+    return Members(replace(model, card=card, domain=domain), metrics, PARTS[part], histories[0].rows)
+
+
+def graph_batches(store: GraphStore, indices: NDArray[np.int64]) -> Iterator[CrystalGraph]:
+    """The graphs of the crystals `indices`, some at a time."""
+    for start in range(0, len(indices), PREDICT_CRYSTALS):
+        yield store.batch(indices[start : start + PREDICT_CRYSTALS])
 
 
 def _measure(model: PropertyModel, prepared: Prepared, store: GraphStore, part: int) -> dict[str, dict[str, float | None]]:
     """Metrics of every target on one part."""
     indices = np.flatnonzero(prepared.parts == part)
     columns = [c.name for c in model.columns]
-    values = np.concatenate(
-        [
-            model.predict_columns(store.batch(indices[start : start + PREDICT_CRYSTALS]))
-            for start in range(0, len(indices), PREDICT_CRYSTALS)
-        ]
-    )
+    values = np.concatenate([model.predict_columns(graph) for graph in graph_batches(store, indices)])
     found: dict[str, dict[str, float | None]] = {}
     for index, target in enumerate(model.targets):
         predicted = values[:, columns.index(target.column)]

@@ -170,7 +170,7 @@ class RunFolder:
                 write_text(self.path / FAILURES, _failures_text(prepared.failures))
                 write_text(self.path / PLAN, text)
             else:
-                self._check_same(plan, _identity(plan, prepared))
+                self._check_same(plan, prepared)
             yield
 
     @contextlib.contextmanager
@@ -178,13 +178,18 @@ class RunFolder:
         """For the other processes of a run: the first one holds the lock and writes."""
         yield
 
-    def _check_same(self, plan: RunPlan, identity: dict[str, str]) -> None:
-        """Raises ValueError if the run that is here began with other data or options."""
+    def check_data(self, plan: RunPlan, prepared: Prepared) -> None:
+        """Raises ValueError if the run that is here began with other data, or another split of it."""
         found = self._read()
-        for name, value in identity.items():
+        for name, value in _identity(plan, prepared).items():
             if found.get("identity", {}).get(name, value if name in _LATER else None) != value:
                 msg = f"resume: the {name} is not what the run in {self.path} began with; expected the same files"
                 raise ValueError(msg)
+
+    def _check_same(self, plan: RunPlan, prepared: Prepared) -> None:
+        """Raises ValueError if the run that is here began with other data or options."""
+        self.check_data(plan, prepared)
+        found = self._read()
         before, now = _deciding(RunPlan.from_dict(found["plan"])), _deciding(plan)
         for name in before:
             if before[name] != now[name]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from optuna import visualization
 from optuna.importance import PedAnovaImportanceEvaluator
 
-from cgfast.evaluation.page import figure_html, page_html, table_html
+from cgfast.pages.figures import style
+from cgfast.pages.page import figure_html, page_html, table_html
 from cgfast.tuning.results import TrialRow, best_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _figures(study: optuna.Study, complete: Sequence[TrialRow]) -> Iterable[tupl
 
 def _titled(figure: Any, x: str | None = None, y: str | None = None, *, log: bool = False) -> Any:  # noqa: ANN401 - plotly
     """The figure in the style of our reports; its heading is in the page."""
-    figure.update_layout(title=None, template="plotly_white", width=None, margin={"l": 70, "r": 20, "t": 40, "b": 60})
+    style(figure).update_layout(width=None)
     if x is not None:
         figure.update_xaxes(title_text=x)
     if y is not None:

@@ -7,8 +7,9 @@ import pytest
 
 from cgfast.crystals import Crystals
 from cgfast.elements import SYMBOLS
-from cgfast.evaluation.breakdown import by_element, by_size, worst_rows
-from cgfast.evaluation.formulas import reduced_formulas
+from cgfast.evaluation.breakdown import by_domain, by_element, by_size, worst_rows
+from cgfast.formulas import reduced_formulas
+from cgfast.models.domain import DomainCheck
 
 pytest.importorskip("pyarrow", reason="the breakdown is an Arrow table")
 
@@ -90,3 +91,21 @@ def test_formulas_of_the_shared_data(data):
     path = data / "matbench_phonons.parquet"
     expected = pq.read_table(path, columns=["chemical_formula_reduced"])["chemical_formula_reduced"].to_pylist()
     assert [formula for batch in read(path) for formula in reduced_formulas(batch)] == expected
+
+
+def test_by_domain(errors):
+    truth, predicted = errors
+    random = np.random.default_rng(3)
+    element, distance, none = random.random(len(truth)) < 0.3, random.random(len(truth)) < 0.3, np.zeros(len(truth), dtype=bool)
+    rows = by_domain(DomainCheck(element, distance, none), truth, predicted, classes=False).to_pylist()
+    expected = {
+        "inside": ~element & ~distance,
+        "outside": element | distance,
+        "unseen_element": element,
+        "unusual_distance": distance,
+    }
+    assert [row["domain"] for row in rows] == list(expected)
+    for row in rows:
+        error = (predicted - truth)[expected[row["domain"]]]
+        assert row["n"] == len(error) > 0
+        assert row["mae"] == pytest.approx(np.abs(error).mean())

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from cgfast.crystals import Crystals
+from cgfast.elements import SYMBOLS
 from cgfast.evaluation import evaluate
+from cgfast.graph import build_graphs
 from cgfast.io.labelled import read_labelled
 from cgfast.models import PropertyModel
+from cgfast.models.domain import Domain
 
 for package in ("torch", "torchmetrics"):
     pytest.importorskip(package, reason="evaluation needs it")
@@ -248,3 +251,31 @@ def test_files(path, model, tmp_path):
     with pytest.raises(ValueError, match="cannot be written"):
         found.save(tmp_path / "no" / "m.json")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.parquet", "m.csv", "m.json", "p-failures.csv", "p.parquet"]
+
+
+def test_errors_inside_and_outside_of_the_training_domain(path, model, crystals, truth):
+    known = tuple(symbol for z, symbol in enumerate(SYMBOLS) if z and z not in (8, 26))
+    whole = Domain.fit(model.network, [build_graphs(crystals, model.spec)], known)
+    found = evaluate(replace(model, domain=whole), path)
+    unseen = np.array([bool({8, 26} & set(crystal.atomic_numbers.tolist())) for crystal in crystals])
+    check = replace(model, domain=whole).check_domain(crystals)
+    assert check.unseen_element.tolist() == unseen.tolist()
+    rows = {row["domain"]: row for row in found.targets[LABEL].by_domain.to_pylist()}
+    error = np.abs(model.predict(crystals).values - truth)
+    assert rows["unseen_element"]["n"] == unseen.sum() > 0
+    assert rows["unseen_element"]["mae"] == pytest.approx(error[unseen].mean(), rel=1e-5)
+    assert rows["inside"]["n"] == (~check.outside).sum() > 0
+    assert rows["inside"]["mae"] == pytest.approx(error[~check.outside].mean(), rel=1e-5)
+    plain = evaluate(model, path)
+    assert plain.targets[LABEL].by_domain is None
+    assert plain.metrics == found.metrics
+    assert plain.predictions.equals(found.predictions)
+    assert "By training domain" in found_report(found)
+    assert "By training domain" not in found_report(plain)
+
+
+def found_report(found) -> str:
+    pytest.importorskip("plotly")
+    from cgfast.evaluation.report import report_html
+
+    return report_html(found)

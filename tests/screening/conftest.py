@@ -103,7 +103,16 @@ def graph_calls(monkeypatch: pytest.MonkeyPatch) -> list[GraphSpec]:
             message = "no graph for aluminium"
             raise ValueError(message)
         lonely = np.diff(crystals.graph_ptr) == 1
-        return SimpleNamespace(graph_ptr=crystals.graph_ptr, atomic_numbers=crystals.atomic_numbers, few_neighbors=lonely)
+        atoms = np.arange(crystals.n_atoms)  # each is its own neighbour, at 1 Å
+        return SimpleNamespace(
+            graph_ptr=crystals.graph_ptr,
+            row_ptr=np.arange(crystals.n_atoms + 1),
+            source=atoms,
+            distances=np.ones(len(atoms)),
+            atomic_numbers=crystals.atomic_numbers,
+            few_neighbors=lonely,
+            spec=spec,
+        )
 
     monkeypatch.setattr("cgfast.screening.predict.build_graphs", build)
     return calls
@@ -124,3 +133,15 @@ def random_rows() -> list[list[int]]:
     """Two hundred crystals of 1 to 9 atoms, from a fixed seed, without the elements that fixtures fail on."""
     random = np.random.default_rng(20180412)
     return [random.integers(20, 80, size=random.integers(1, 10)).tolist() for _ in range(200)]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's part ends after every 8 rows."""
+    monkeypatch.setattr("cgfast.screening.run_output.PART_ROWS", 8)
+
+
+@pytest.fixture
+def mixed(random_rows: list[list[int]]) -> list[list[int] | str]:
+    """Rows of which every fifth cannot be read, and some have no graph (Z=13)."""
+    return [f"bad {k}" if k % 5 == 0 else [13] if k % 11 == 0 else row for k, row in enumerate(random_rows)]

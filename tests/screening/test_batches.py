@@ -40,7 +40,7 @@ def test_the_same_batches_whatever_the_threads(graph_calls, make_rows, make_mode
     for threads in (1, 2, 1):
         model = make_model()
         screen(make_rows(random_rows, batch_rows=32), model, batch_atoms=25, threads=threads)
-        seen.append(model.batches)
+        seen.append(sorted(model.batches))  # which of two threads is done first is chance
     assert seen[0] == seen[1] == seen[2]
     assert len(seen[0]) == len(graph_calls) / 3
     assert all(sum(batch) <= 25 for batch in seen[0])
