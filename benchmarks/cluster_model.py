@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgfast.screening.ray_engine import range_rows
+from cgfast.screening.ray.engine import range_rows
 
 BEGIN, END = "<!-- cluster-model -->", "<!-- /cluster-model -->"
 BATCH_ROWS = 1024

@@ -227,7 +227,7 @@ class TestBadInputGetsASentence:
         assert "expected OURS=THEIRS" in sentence("screen", path, "-m", "mean", "--column", "id")
 
     def test_locked(self, tmp_path: Path) -> None:
-        from cgfast.screening.lock import PartsDirectory
+        from cgfast.screening.output.lock import PartsDirectory
 
         path = write(tmp_path / "in.parquet", ["Na"])
         parts = PartsDirectory(tmp_path / "out.csv")

@@ -13,9 +13,9 @@ import numpy as np
 from cgfast.conversion.tables import NAMES, column_names, structure_table
 from cgfast.crystals import Crystals
 from cgfast.screening.job import TIME_LIMIT, open_reader
+from cgfast.screening.output.writer import OutputFile, check_out
 from cgfast.screening.prefetch import prefetch
 from cgfast.screening.result import Progress
-from cgfast.screening.writer import OutputFile, check_out
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
-from cgfast.screening.failures import describe_error
+from cgfast.screening.output.failures import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

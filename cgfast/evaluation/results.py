@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgfast._files import write_text
 from cgfast.io.batch import printable
-from cgfast.screening.writer import OutputFile, check_out
+from cgfast.screening.output.writer import OutputFile, check_out
 
 if TYPE_CHECKING:
     import os

@@ -15,9 +15,9 @@ from cgfast.crystals import Crystals
 from cgfast.evaluation.batches import BatchFunction
 from cgfast.io import Failure, StructureBatch
 from cgfast.screening.job import open_reader
+from cgfast.screening.output.writer import OutputFile, check_out
 from cgfast.screening.prefetch import prefetch
 from cgfast.screening.result import Progress
-from cgfast.screening.writer import OutputFile, check_out
 
 if TYPE_CHECKING:
     import os

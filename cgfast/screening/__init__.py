@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgfast.screening.merging import merge
+from cgfast.screening.output.merging import merge
 from cgfast.screening.predictor import Predictor
 from cgfast.screening.report import write_report
 from cgfast.screening.result import FailuresError, Progress, ScreenResult

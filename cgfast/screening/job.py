@@ -14,8 +14,8 @@ from cgfast.crystals import Crystals
 from cgfast.io.batch import printable
 from cgfast.screening.columns import FLAGS, ID, by_model, kept_columns, value_columns
 from cgfast.screening.crystals_reader import CrystalsReader
-from cgfast.screening.failures import failures_path
-from cgfast.screening.top import check_rankable
+from cgfast.screening.output.failures import failures_path
+from cgfast.screening.selection.top import check_rankable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cgfast.io import Reader
     from cgfast.models import PropertyModel
     from cgfast.neighbors import GraphSpec
-    from cgfast.screening.hull import Hull
+    from cgfast.screening.selection.hull import Hull
 
 
 TIME_LIMIT = 10.0  # seconds that pymatgen may take for a CIF that gemmi refuses

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cgfast.io import Failure, StructureBatch
-    from cgfast.screening.hull import Hull
+    from cgfast.screening.output.run_output import RunOutput
+    from cgfast.screening.output.shards import Share
     from cgfast.screening.predict import BatchPredictor, Outcome
-    from cgfast.screening.run_output import RunOutput
-    from cgfast.screening.shards import Share
-    from cgfast.screening.top import Collector
+    from cgfast.screening.selection.hull import Hull
+    from cgfast.screening.selection.top import Collector
 
 _FIRST_FAILURES = 10
 _BATCHES_AHEAD = 2

@@ -13,8 +13,8 @@ import numpy as np
 from cgfast.elements import symbol
 from cgfast.graph import build_graphs, split_by_atoms
 from cgfast.nearest_edges import NONE, any_of_crystal, nearest_edges, shortest_distances
-from cgfast.screening.failures import describe_error
 from cgfast.screening.flags import OVERLAP_DISTANCE, Flag, flag_texts
+from cgfast.screening.output.failures import describe_error
 from cgfast.screening.policies import Policies
 
 if TYPE_CHECKING:

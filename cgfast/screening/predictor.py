@@ -19,8 +19,8 @@ from cgfast.io.reader import ON_DISORDER
 from cgfast.models.catalogue import NAMES_2018
 from cgfast.models.own import DEFAULT_MODEL, own_names
 from cgfast.screening.columns import FLAGS, ID, kept_columns, prediction_columns
-from cgfast.screening.failures import one_line
 from cgfast.screening.job import Job, open_models
+from cgfast.screening.output.failures import one_line
 from cgfast.screening.policies import Policies
 from cgfast.screening.predict import BatchPredictor, Outcome
 

@@ -11,23 +11,23 @@ from cgfast.batch_pool import BatchPool
 from cgfast.graph import BATCH_ATOMS
 from cgfast.models.own import DEFAULT_MODEL
 from cgfast.screening.columns import prediction_columns, value_columns
-from cgfast.screening.fingerprint import fingerprint, newest
 from cgfast.screening.flags import count_flags
-from cgfast.screening.hull import HULL_COLUMN, HULL_UNIT, Hull
 from cgfast.screening.job import TIME_LIMIT, Job, empty_table, metadata, open_models, open_reader
 from cgfast.screening.loop import Loop
+from cgfast.screening.output.fingerprint import fingerprint, newest
+from cgfast.screening.output.run_output import RunOutput
+from cgfast.screening.output.shards import Shard, Share
+from cgfast.screening.output.writer import check_out
 from cgfast.screening.policies import Policies
 from cgfast.screening.predict import BatchPredictor
-from cgfast.screening.range_worker import range_job
-from cgfast.screening.ray_engine import make_parts
-from cgfast.screening.ray_options import ray_options
+from cgfast.screening.ray.engine import make_parts
+from cgfast.screening.ray.options import ray_options
+from cgfast.screening.ray.worker import range_job
 from cgfast.screening.report import Page
 from cgfast.screening.result import FailuresError, Progress, ScreenResult
-from cgfast.screening.run_output import RunOutput
-from cgfast.screening.selection import Selected, Selection, SelectionStream
-from cgfast.screening.shards import Shard, Share
-from cgfast.screening.top import Collector, First, Top
-from cgfast.screening.writer import check_out
+from cgfast.screening.selection.hull import HULL_COLUMN, HULL_UNIT, Hull
+from cgfast.screening.selection.selection import Selected, Selection, SelectionStream
+from cgfast.screening.selection.top import Collector, First, Top
 
 if TYPE_CHECKING:
     import os
@@ -98,11 +98,12 @@ def screen(
             the first.
         descending: The highest values instead.
         where: Only predictions for which this condition on columns of the output is true, for example
-            "band_gap_eV > 1 and flags == 'ok'"; see `cgfast.screening.where.Where`. The others are counted, not written.
+            "band_gap_eV > 1 and flags == 'ok'"; see `cgfast.screening.selection.where.Where`. The others are counted, not
+            written.
         best_of: A column of the input (it is kept): of neighbouring rows with one value in it, only the one with the lowest
             `by`, among those that `where` selects; the volumes of a candidate of `cgfast.enumerate_crystals`, for example.
         hull: JSON of reference entries (pymatgen's ComputedEntry and the like): adds the column
-            `energy_above_hull_eV_per_atom`; see `cgfast.screening.hull.Hull`. Needs `cgfast[pymatgen]`.
+            `energy_above_hull_eV_per_atom`; see `cgfast.screening.selection.hull.Hull`. Needs `cgfast[pymatgen]`.
         head: Without `out` and `top`: keep only the first `head` rows in `table`, so that memory stays flat.
         report: `.html`: a page about the finished job, with `out`: distributions, the best rows (by `top`, `by`, `descending`;
             at most 20) with their structures, failures, flags, speed. Needs plotly: `pip install "cgfast[report]"`.

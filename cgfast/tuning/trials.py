@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
-from cgfast.screening.failures import describe_error
+from cgfast.screening.output.failures import describe_error
 from cgfast.training.module import DivergedError
 from cgfast.training.run import run_plan
 from cgfast.training.run_folder import HISTORY, RunFolder

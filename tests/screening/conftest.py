@@ -138,7 +138,7 @@ def random_rows() -> list[list[int]]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's part ends after every 8 rows."""
-    monkeypatch.setattr("cgfast.screening.run_output.PART_ROWS", 8)
+    monkeypatch.setattr("cgfast.screening.output.run_output.PART_ROWS", 8)
 
 
 @pytest.fixture

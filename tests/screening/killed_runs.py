@@ -24,7 +24,7 @@ import torch  # noqa: F401
 
 from cgfast.models import OutputColumn, Target
 from cgfast.neighbors import GraphSpec
-from cgfast.screening import parts, run_output, screen
+from cgfast.screening.output import parts, run_output, screen
 
 
 class MeanZ:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgfast.screening.best_of import BestOf
-from cgfast.screening.selection import Selected, Selection
-from cgfast.screening.top import Top
+from cgfast.screening.selection.best_of import BestOf
+from cgfast.screening.selection.selection import Selected, Selection
+from cgfast.screening.selection.top import Top
 
 rows_ = st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from([1.0, 2.0, None, float("nan")])), max_size=30)
 

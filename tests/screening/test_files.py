@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cgfast.screening import screen
-from cgfast.screening.writer import OutputFile
+from cgfast.screening.output.writer import OutputFile
 
 pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 
@@ -21,7 +21,7 @@ HOLD = """
 import sys, time, os
 import pyarrow as pa
 from pathlib import Path
-from cgfast.screening.writer import OutputFile
+from cgfast.screening.output.writer import OutputFile
 with OutputFile(Path(sys.argv[1]), {}) as file:
     file.write(pa.table({"id": ["a"]}))
     if len(sys.argv) > 2 and os.fork() == 0:

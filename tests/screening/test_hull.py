@@ -12,7 +12,7 @@ import pytest
 
 from cgfast.crystals import Crystals
 from cgfast.elements import atomic_number
-from cgfast.screening.hull import HULL_COLUMN, Hull
+from cgfast.screening.selection.hull import HULL_COLUMN, Hull
 
 pytest.importorskip("pymatgen")
 

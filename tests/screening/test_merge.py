@@ -136,7 +136,7 @@ def test_shards_of_files_count_their_failures_through(make_model, tmp_path: Path
 
 
 def test_a_resumed_shard(make_rows, make_model, mixed, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("cgfast.screening.run_output.PART_ROWS", 8)
+    monkeypatch.setattr("cgfast.screening.output.run_output.PART_ROWS", 8)
 
     def on_batch(start: int) -> None:
         if start == 160:

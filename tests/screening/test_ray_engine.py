@@ -15,12 +15,12 @@ from cgfast import GraphSpec
 from cgfast.io import Reader
 from cgfast.models import PropertyModel, Target
 from cgfast.nn import CGCNN, GaussianBasis
-from cgfast.screening.parts import PartReader, read_part
+from cgfast.screening.output.parts import PartReader, read_part
+from cgfast.screening.output.run_output import RunOutput
+from cgfast.screening.output.shards import Share
 from cgfast.screening.policies import Policies
-from cgfast.screening.range_worker import MAX_DEATHS, RangeWorker, range_job, row_ranges
-from cgfast.screening.ray_engine import _Account, _Actor, range_rows
-from cgfast.screening.run_output import RunOutput
-from cgfast.screening.shards import Share
+from cgfast.screening.ray.engine import _Account, _Actor, range_rows
+from cgfast.screening.ray.worker import MAX_DEATHS, RangeWorker, range_job, row_ranges
 
 ROWS = 2500
 

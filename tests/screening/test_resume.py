@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cgfast.screening import screen
-from cgfast.screening.parts import PartWriter
+from cgfast.screening.output.parts import PartWriter
 
 pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 
@@ -116,12 +116,12 @@ def test_a_damaged_part_is_done_anew(make_rows, make_model, mixed, tmp_path: Pat
 
 
 def test_a_part_ends_after_some_seconds_too(make_rows, make_model, random_rows, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("cgfast.screening.run_output.PART_ROWS", 10**9)
-    monkeypatch.setattr("cgfast.screening.run_output.PART_SECONDS", 0.0)
+    monkeypatch.setattr("cgfast.screening.output.run_output.PART_ROWS", 10**9)
+    monkeypatch.setattr("cgfast.screening.output.run_output.PART_SECONDS", 0.0)
     whole, out = tmp_path / "whole.parquet", tmp_path / "p.parquet"
     interrupt(make_rows, make_model, random_rows, out, 20)
     assert len(files(tmp_path / ".p.parquet.parts")) == 2 + 3  # lock, manifest, a part of each batch of 4
-    monkeypatch.setattr("cgfast.screening.run_output.PART_SECONDS", 30.0)
+    monkeypatch.setattr("cgfast.screening.output.run_output.PART_SECONDS", 30.0)
     screen(make_rows(random_rows), make_model(), out=out, resume=True)
     screen(make_rows(random_rows), make_model(), out=whole)
     assert both(out) == both(whole)

@@ -35,7 +35,7 @@ def test_finished_rows_are_neither_thrown_away_nor_used_unasked(make_rows, make_
 
 
 def test_another_command_does_not_throw_finished_rows_away(make_rows, make_model, random_rows, tmp_path: Path) -> None:
-    from cgfast.screening.writer import OutputFile
+    from cgfast.screening.output.writer import OutputFile
 
     interrupt(make_rows, make_model, random_rows, tmp_path / "p.parquet")
     with pytest.raises(ValueError, match="16 finished rows of an interrupted run"):
@@ -116,7 +116,7 @@ def test_another_input_is_refused(make_model, tmp_path: Path, monkeypatch, chang
 
 
 def test_a_folder_that_was_moved_is_the_same_input(tmp_path: Path) -> None:
-    from cgfast.screening.fingerprint import fingerprint
+    from cgfast.screening.output.fingerprint import fingerprint
 
     folder = tmp_path / "in"
     folder.mkdir()
@@ -141,7 +141,7 @@ def test_crystals_in_memory_are_known_by_their_contents(make_model, tmp_path: Pa
         raise StopError(path)
 
     with monkeypatch.context() as context:
-        context.setattr("cgfast.screening.joining.sync", stop)
+        context.setattr("cgfast.screening.output.joining.sync", stop)
         with pytest.raises(StopError):
             screen(crystals, make_model(), out=tmp_path / "p.csv")
     with pytest.raises(ValueError, match="the input has changed"):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import cgfast
-from cgfast.screening import run_output
+from cgfast.screening.output import run_output
 
 COLUMN = "formation_energy_per_atom_eV"
 

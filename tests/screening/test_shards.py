@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import cgfast
 from cgfast.io import read
 from cgfast.screening import screen
-from cgfast.screening.shards import Shard, Share, batches_between
+from cgfast.screening.output.shards import Shard, Share, batches_between
 
 pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgfast.screening import screen
-from cgfast.screening.top import Top
+from cgfast.screening.selection.top import Top
 
 pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
 

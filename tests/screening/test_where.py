@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgfast.screening.where import Where
+from cgfast.screening.selection.where import Where
 
 ROWS = [
     {"x": 1.0, "y": 2.0, "n": 1, "t": "ok", "b": True, "s.n": 4, "a b": 0.5},

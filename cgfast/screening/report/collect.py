@@ -14,7 +14,7 @@ from cgfast.screening.report.candidates import Candidate
 from cgfast.screening.report.distribution import Bins, Summary
 from cgfast.screening.report.rows import read_rows
 from cgfast.screening.report.structures import Wanted, find_structures, input_rows
-from cgfast.screening.top import Top
+from cgfast.screening.selection.top import Top
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

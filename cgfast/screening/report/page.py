@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cgfast.screening.job import Job
+    from cgfast.screening.output.shards import Share
     from cgfast.screening.result import Progress
-    from cgfast.screening.shards import Share
 
 _PROGRAMS = ("cgfast", "__main__.py")
 

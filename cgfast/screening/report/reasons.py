@@ -7,7 +7,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cgfast.screening.finished import read_failures
+from cgfast.screening.output.finished import read_failures
 
 if TYPE_CHECKING:
     from pathlib import Path

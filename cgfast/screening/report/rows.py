@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cgfast.screening import finished
+from cgfast.screening.output import finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,7 +19,7 @@ from cgfast._files import check_outputs, write_text
 from cgfast._optional import require
 from cgfast.io.batch import printable
 from cgfast.pages.page import cards_html, page_html
-from cgfast.screening.failures import failures_path
+from cgfast.screening.output.failures import failures_path
 from cgfast.screening.report import parts
 from cgfast.screening.report.collect import Ranking, add_structures, collect, prediction_columns_of
 from cgfast.screening.report.reasons import read_reasons

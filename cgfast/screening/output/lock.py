@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from cgfast._files import FileLock
-from cgfast.screening.manifest import MANIFEST
-from cgfast.screening.parts import PATTERN, rows_of_name
+from cgfast.screening.output.manifest import MANIFEST
+from cgfast.screening.output.parts import PATTERN, rows_of_name
 
 if TYPE_CHECKING:
     from pathlib import Path

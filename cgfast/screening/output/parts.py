@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgfast.io import Failure
 from cgfast.io.batch import Mark, printable
-from cgfast.screening.failures import one_line
+from cgfast.screening.output.failures import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from cgfast.io import Failure
-from cgfast.screening.failures import failures_path
+from cgfast.screening.output.failures import failures_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from cgfast.screening.failures import FailuresWriter, failures_path
-from cgfast.screening.lock import PartsDirectory
+from cgfast.screening.output.failures import FailuresWriter, failures_path
+from cgfast.screening.output.lock import PartsDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

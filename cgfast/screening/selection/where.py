@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cgfast.screening.where_syntax import Binary, Chain, Column, Inside, IsNull, Literal, Node, Unary, parse
-from cgfast.screening.where_tokens import refuse
+from cgfast.screening.selection.where_syntax import Binary, Chain, Column, Inside, IsNull, Literal, Node, Unary, parse
+from cgfast.screening.selection.where_tokens import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

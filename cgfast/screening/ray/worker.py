@@ -14,10 +14,10 @@ from cgfast.batch_pool import BatchPool
 from cgfast.io import Reader
 from cgfast.screening.columns import prediction_columns
 from cgfast.screening.loop import Loop
-from cgfast.screening.parts import Part, PartWriter, read_part
+from cgfast.screening.output.parts import Part, PartWriter, read_part
+from cgfast.screening.output.shards import Share
+from cgfast.screening.output.writer import conform
 from cgfast.screening.predict import BatchPredictor
-from cgfast.screening.shards import Share
-from cgfast.screening.writer import conform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cgfast.io import Failure
     from cgfast.io.batch import Mark
     from cgfast.models import PropertyModel
-    from cgfast.screening.hull import Hull
+    from cgfast.screening.output.run_output import RunOutput
     from cgfast.screening.policies import Policies
-    from cgfast.screening.run_output import RunOutput
+    from cgfast.screening.selection.hull import Hull
 
 MAX_DEATHS = 4  # of workers at one range: more than machines that are taken away explain
 

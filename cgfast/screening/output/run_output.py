@@ -7,14 +7,14 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from cgfast.screening.failures import failures_path
-from cgfast.screening.finished import FinishedRun
-from cgfast.screening.joining import join_parts
-from cgfast.screening.lock import PartsDirectory
-from cgfast.screening.manifest import MANIFEST, differences, output_metadata, read_manifest, unverifiable, write_manifest
-from cgfast.screening.parts import PATTERN, Part, PartReader, PartWriter, read_part, sync_folder
-from cgfast.screening.selection import Selection
-from cgfast.screening.writer import conform
+from cgfast.screening.output.failures import failures_path
+from cgfast.screening.output.finished import FinishedRun
+from cgfast.screening.output.joining import join_parts
+from cgfast.screening.output.lock import PartsDirectory
+from cgfast.screening.output.manifest import MANIFEST, differences, output_metadata, read_manifest, unverifiable, write_manifest
+from cgfast.screening.output.parts import PATTERN, Part, PartReader, PartWriter, read_part, sync_folder
+from cgfast.screening.output.writer import conform
+from cgfast.screening.selection.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

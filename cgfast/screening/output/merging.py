@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgfast.screening.failures import failures_path
-from cgfast.screening.finished import read_failures, read_metadata
-from cgfast.screening.manifest import differences
+from cgfast.screening.output.failures import failures_path
+from cgfast.screening.output.finished import read_failures, read_metadata
+from cgfast.screening.output.manifest import differences
+from cgfast.screening.output.shards import Shard
+from cgfast.screening.output.writer import OutputFile, check_out
 from cgfast.screening.result import ScreenResult
-from cgfast.screening.selection import Selection
-from cgfast.screening.shards import Shard
-from cgfast.screening.writer import OutputFile, check_out
+from cgfast.screening.selection.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

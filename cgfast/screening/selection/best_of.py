@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cgfast.screening.top import check_rankable, ranking
+from cgfast.screening.selection.top import check_rankable, ranking
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cgfast.screening.where_tokens import Token, refuse, tokens
+from cgfast.screening.selection.where_tokens import Token, refuse, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable

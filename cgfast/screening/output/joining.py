@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from cgfast.screening.failures import FailuresWriter
-from cgfast.screening.parts import PartReader
-from cgfast.screening.writer import open_sink, sync
+from cgfast.screening.output.failures import FailuresWriter
+from cgfast.screening.output.parts import PartReader
+from cgfast.screening.output.writer import open_sink, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from cgfast.screening.parts import Part
-    from cgfast.screening.selection import Selection
+    from cgfast.screening.output.parts import Part
+    from cgfast.screening.selection.selection import Selection
 
 
 def join_parts(

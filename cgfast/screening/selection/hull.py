@@ -9,7 +9,7 @@ import numpy as np
 
 from cgfast._optional import require
 from cgfast.screening.columns import FLAGS
-from cgfast.screening.reference_entries import file_sha256, read_references
+from cgfast.screening.selection.reference_entries import file_sha256, read_references
 
 if TYPE_CHECKING:
     import os

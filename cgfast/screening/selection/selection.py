@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from cgfast.crystals import Crystals
-from cgfast.screening.best_of import BestOf
 from cgfast.screening.columns import ID
-from cgfast.screening.where import Where
+from cgfast.screening.selection.best_of import BestOf
+from cgfast.screening.selection.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
-    from cgfast.screening.top import Collector
+    from cgfast.screening.selection.top import Collector
 
 __all__ = ["Selected", "Selection", "SelectionStream"]
 

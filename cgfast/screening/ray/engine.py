@@ -16,8 +16,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cgfast._optional import require
-from cgfast.screening.parts import Part
-from cgfast.screening.range_worker import RangeJob, RangeWorker, row_ranges
+from cgfast.screening.output.parts import Part
+from cgfast.screening.ray.worker import RangeJob, RangeWorker, row_ranges
 from cgfast.screening.result import Progress
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from cgfast.screening.ray_options import RayOptions
-    from cgfast.screening.run_output import RunOutput
-    from cgfast.screening.shards import Share
+    from cgfast.screening.output.run_output import RunOutput
+    from cgfast.screening.output.shards import Share
+    from cgfast.screening.ray.options import RayOptions
 
     OnProgress = Callable[[Progress], None] | None
 
