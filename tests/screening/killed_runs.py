@@ -24,7 +24,8 @@ import torch  # noqa: F401
 
 from cgfast.models import OutputColumn, Target
 from cgfast.neighbors import GraphSpec
-from cgfast.screening.output import parts, run_output, screen
+from cgfast.screening import screen
+from cgfast.screening.output import parts, run_output
 
 
 class MeanZ:
