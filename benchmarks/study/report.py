@@ -80,7 +80,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     by_depth.plot(layers, [row["val"] for row in depths], "x", color="#718096", label="validation")
     by_depth.set(xlabel="convolutions", title=f"depth, {depths[0]['seconds']:.0f} s of training each")
     by_depth.legend(frameon=False)
-    by_depth.set_ylim(0, None)
+    by_depth.set_ylim(0, 1.15 * max(row["test"] for row in depths))
     figure.savefig(path, metadata={"Date": None})
 
 
