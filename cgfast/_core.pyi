@@ -18,10 +18,33 @@ class NeighborSearch:
         pad_2018: bool,
         sort_by_distance: bool,
         n_threads: int,
+        first_crystal: int,
     ) -> None: ...
     @property
     def n_edges(self) -> int: ...
     def fill(self, source: int, target: int, shifts: int, distances: int, edge_weight: int, row_ptr: int, few: int) -> None: ...
+
+class CudaNeighborSearch:  # only where cuda_built()
+    def __init__(
+        self,
+        positions: int,
+        cells: int,
+        pbc: int,
+        graph_ptr: int,
+        n_crystals: int,
+        n_atoms: int,
+        largest_crystal: int,
+        cutoff: float,
+        max_neighbors: int,
+        shell: bool,
+        tolerance: float,
+        pad_2018: bool,
+        sort_by_distance: bool,
+    ) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def count(self, workspace: int, status: int, row_ptr: int, few: int, stream: int) -> None: ...
+    def fill(self, source: int, target: int, shifts: int, distances: int, edge_weight: int, stream: int) -> None: ...
 
 def sort_edges(
     source: int, target: int, n_edges: int, n_targets: int, sorted_source: int, row_ptr: int, order: int

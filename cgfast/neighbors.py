@@ -125,13 +125,19 @@ def neighbor_list(
     "distance" (distance, source, shift; default for k nearest).
 
     Self-pairs are excluded by index and shift, never by distance: coincident atoms are neighbours at distance 0. Torch
-    tensors in give torch tensors out, on the same device, detached.
+    tensors in give torch tensors out, on the same device, detached. If positions are on a CUDA device and this build holds
+    CUDA kernels, that device searches, on torch's current stream, with one host synchronisation.
 
     Returns a NeighborList. Raises ValueError, naming the argument, for values that are not finite, shapes that do not
-    match, and cells without volume on a periodic axis. Deterministic: same bits for any thread count. Releases the GIL.
+    match, and cells without volume on a periodic axis. Deterministic: same bits for any thread count and device. Releases
+    the GIL.
     """
     spec = GraphSpec(cutoff, max_neighbors, ties, tolerance, missing)
     given = tensor(positions)
+    if given is not None and given.device.type == "cuda" and core().cuda_built():
+        from cgfast import _cuda_search
+
+        return _cuda_search.neighbor_list(given, cell, pbc, graph_ptr, spec, sort)
     flat = floats("positions", positions, (None, 3))
     pointers = graph_pointers(graph_ptr, len(flat))
     periodic = flags(pbc, len(pointers) - 1)
@@ -149,11 +155,11 @@ def search(
     *,
     sort: str | None = None,
     threads: int | None = None,
+    first_crystal: int = 0,
 ) -> NeighborList:
-    """neighbor_list() on arrays that already have their final dtypes and shapes."""
+    """neighbor_list() on arrays that already have their final dtypes and shapes. first_crystal: what messages call it."""
     k = spec.max_neighbors
-    order = sort if sort is not None else ("source" if k is None else "distance")
-    _one_of(order, SORTS, "sort")
+    order = row_order(spec, sort)
     n_crystals = len(graph_ptr) - 1
     native = core().NeighborSearch(
         address(positions),
@@ -168,6 +174,7 @@ def search(
         k is not None and spec.missing == "pad-2018",
         order == "distance",
         thread_count(threads),
+        first_crystal,
     )
     n_edges = native.n_edges
     edge_index = np.empty((2, n_edges), np.int64)
@@ -186,6 +193,13 @@ def search(
         address(few),
     )
     return NeighborList(edge_index, shifts, distances, row_ptr, edge_weight, few)
+
+
+def row_order(spec: GraphSpec, sort: str | None) -> str:
+    """The order of edges inside a row. Raises ValueError for one that there is not."""
+    order = sort if sort is not None else ("source" if spec.max_neighbors is None else "distance")
+    _one_of(order, SORTS, "sort")
+    return order
 
 
 def _number(value: object, name: str) -> float:

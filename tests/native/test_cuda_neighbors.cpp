@@ -1,0 +1,402 @@
+// The neighbour search of the GPU, on the emulator: equal to that of the CPU bit for bit, whatever the crystals, and the same
+// crystals refused.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "cuda/neighbors/neighbor_search.hpp"
+#include "emulated_run.hpp"
+#include "neighbor_samples.hpp"
+
+using cgfast::cuda::CellLists;
+using namespace neighbor_samples;
+
+namespace {
+
+constexpr CellLists both_ways[] = {CellLists::never, CellLists::always};
+
+struct Found {
+    Lists lists;
+    int64_t bad_crystal = -1;
+    bool bad_graph_ptr = false;
+};
+
+struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+};
+
+// Memory that holds NaN and huge numbers.
+std::unique_ptr<void, Free> garbage(int64_t bytes) {
+    const size_t rounded = static_cast<size_t>(bytes + 255) / 256 * 256;
+    std::unique_ptr<void, Free> memory(std::aligned_alloc(256, rounded + 256));
+    std::memset(memory.get(), 0xf7, rounded + 256);
+    return memory;
+}
+
+Found search_on_gpu(const cgfast::CrystalBatch& batch, int64_t n_atoms, const NeighborOptions& wanted,
+                    CellLists cell_lists = CellLists::by_cost) {
+    cgfast::cuda::NeighborSearch search(batch, n_atoms, n_atoms, wanted, cell_lists);
+    const auto workspace = garbage(search.workspace_bytes());
+    Found found;
+    int64_t status[4] = {-1, -1, -1, -1};
+    Lists head(0, n_atoms, batch.n_crystals);
+    search.count(workspace.get(), status, head.row_ptr.data(), head.few.data(), nullptr);
+    found.bad_graph_ptr = status[2] != 0;
+    if (status[1] != 0) found.bad_crystal = batch.n_crystals - status[1];
+    if (found.bad_graph_ptr || found.bad_crystal >= 0) return found;
+    found.lists = Lists(status[0], n_atoms, batch.n_crystals);
+    search.fill(found.lists.arrays(), nullptr);
+    found.lists.row_ptr = head.row_ptr;
+    found.lists.few = head.few;
+    return found;
+}
+
+Found search_on_gpu(const std::vector<Crystal>& crystals, const NeighborOptions& wanted,
+                    CellLists cell_lists = CellLists::by_cost) {
+    const Batch batch(crystals);
+    return search_on_gpu(batch.arrays(), batch.n_atoms(), wanted, cell_lists);
+}
+
+void check_same(const Found& found, const Lists& want, const std::string& what) {
+    CHECK(!found.bad_graph_ptr && found.bad_crystal < 0, what << ": crystal " << found.bad_crystal << " refused");
+    const Lists& got = found.lists;
+    CHECK(got.few == want.few, what << ": few");
+    CHECK(got.row_ptr == want.row_ptr, what << ": row_ptr, " << got.row_ptr.back() << " edges, wanted "
+                                            << want.row_ptr.back());
+    for (size_t e = 0; e < want.source.size(); ++e) {
+        const int32_t* shift = &got.shifts[3 * e];
+        const int32_t* wanted = &want.shifts[3 * e];
+        CHECK(got.target[e] == want.target[e] && got.source[e] == want.source[e] && shift[0] == wanted[0] &&
+                  shift[1] == wanted[1] && shift[2] == wanted[2] && got.distances[e] == want.distances[e] &&
+                  got.weights[e] == want.weights[e],
+              what << ": edge " << e << " of atom " << got.target[e] << " (" << want.target[e] << "): source "
+                   << got.source[e] << " (" << want.source[e] << "), shift " << shift[0] << "," << shift[1] << ","
+                   << shift[2] << " (" << wanted[0] << "," << wanted[1] << "," << wanted[2] << "), distance "
+                   << got.distances[e] << " (" << want.distances[e] << "), weight " << got.weights[e] << " ("
+                   << want.weights[e] << ")");
+    }
+}
+
+std::string name(const NeighborOptions& way, CellLists cell_lists) {
+    std::ostringstream out;
+    out << "cutoff " << way.cutoff << " k " << way.max_neighbors << (way.shell ? " shell" : "")
+        << (way.pad_2018 ? " pad" : "") << (way.sort == Sort::source ? " by source" : " by distance") << " cell lists "
+        << static_cast<int>(cell_lists);
+    return out.str();
+}
+
+void check_way(const std::vector<Crystal>& crystals, const NeighborOptions& way) {
+    const Lists want = search(crystals, way);
+    for (const CellLists cell_lists : both_ways) {
+        check_same(search_on_gpu(crystals, way, cell_lists), want, name(way, cell_lists));
+    }
+}
+
+void check_all_ways(const std::vector<Crystal>& crystals, double cutoff) {
+    std::vector<NeighborOptions> ways = {options(cutoff), options(cutoff, 1), options(cutoff, 12), options(cutoff, 13, true),
+                                         options(cutoff), options(cutoff, 7)};
+    ways[4].sort = Sort::distance;
+    ways[5].sort = Sort::source;
+    for (const bool shell : {false, true}) {
+        ways.push_back(options(cutoff, 30, shell));
+        ways.back().pad_2018 = true;
+        if (shell) ways.back().sort = Sort::source;
+    }
+    for (const NeighborOptions& way : ways) check_way(crystals, way);
+}
+
+Crystal cubic(double length, std::vector<double> positions) {
+    Crystal crystal;
+    crystal.cell = {length, 0, 0, 0, length, 0, 0, 0, length};
+    crystal.pbc = {1, 1, 1};
+    crystal.positions = std::move(positions);
+    return crystal;
+}
+
+Crystal skewed_crystal(Random& random, int64_t n, unsigned open) {
+    const double lengths[3] = {3.0, 3.5, 4.0};
+    Crystal crystal = random_crystal(random, n, lengths, 1.0, 0);
+    for (int c = 0; c < 3; ++c) {
+        crystal.cell[3 + c] += 9.0 * crystal.cell[6 + c];
+        crystal.cell[c] += 7.0 * crystal.cell[3 + c] - 3.0 * crystal.cell[6 + c];
+    }
+    open_axes(open, crystal);
+    return crystal;
+}
+
+// A block of face-centred cubic cells, each atom moved by up to `noise`.
+Crystal cubic_block(Random& random, int64_t cells, double length, double noise) {
+    Crystal crystal = cubic(length * static_cast<double>(cells), {});
+    for (int64_t site = 0; site < 4 * cells * cells * cells; ++site) {
+        const int64_t place[3] = {site / 4 % cells, site / 4 / cells % cells, site / 4 / cells / cells};
+        for (int c = 0; c < 3; ++c) {
+            const double offset = site % 4 != 0 && site % 4 - 1 != c ? 0.5 : 0.0;
+            crystal.positions.push_back((static_cast<double>(place[c]) + offset) * length + random.uniform(-noise, noise));
+        }
+    }
+    return crystal;
+}
+
+void check_refused(const std::vector<Crystal>& crystals, const NeighborOptions& way, int64_t culprit) {
+    bool refused = false;
+    try {
+        search(crystals, way);
+    } catch (const std::invalid_argument& error) {
+        refused = true;
+    }
+    CHECK(refused, "the CPU does not refuse crystal " << culprit << ", " << name(way, CellLists::by_cost));
+    for (const CellLists cell_lists : both_ways) {
+        const Found found = search_on_gpu(crystals, way, cell_lists);
+        CHECK(found.bad_crystal == culprit, name(way, cell_lists) << ": refused " << found.bad_crystal << ", wanted " << culprit);
+    }
+}
+
+}  // namespace
+
+TEST(cuda_neighbors_random_crystals_in_batches) {
+    Random random(1);
+    for (int round = 0; round < 3; ++round) {
+        std::vector<Crystal> crystals;
+        for (unsigned open = 0; open < 8; ++open) {
+            const double lengths[3] = {random.uniform(2, 6), random.uniform(2, 6), random.uniform(2, 6)};
+            crystals.push_back(random_crystal(random, random.integer(0, 5), lengths, 1.0, open));
+        }
+        check_all_ways(crystals, random.uniform(3.0, 5.0));
+    }
+}
+
+TEST(cuda_neighbors_thin_cells_and_cutoffs_of_many_cells) {
+    Random random(3);
+    for (unsigned open : {0u, 3u, 5u}) {
+        const double thin[3] = {0.7, 9.0, 2.0};
+        const double tiny[3] = {1.1, 1.3, 1.2};
+        const double needle[3] = {30.0, 1.4, 1.5};
+        check_all_ways({random_crystal(random, 2, thin, 1.0, open), random_crystal(random, 1, tiny, 1.0, open),
+                        random_crystal(random, 9, needle, 1.0, open)},
+                       4.0);
+    }
+}
+
+TEST(cuda_neighbors_extremely_skewed_cells) {
+    Random random(4);
+    for (unsigned open : {0u, 1u, 4u}) {
+        check_all_ways({skewed_crystal(random, 3, open), skewed_crystal(random, 40, open)}, 3.0);
+    }
+}
+
+TEST(cuda_neighbors_atoms_far_outside_the_cell) {
+    Random random(5);
+    for (unsigned open : {0u, 2u, 5u}) {
+        const double lengths[3] = {4.0, 3.0, 5.0};
+        check_all_ways({random_crystal(random, 4, lengths, open == 0 ? 1000.0 : 2.0, open)}, 4.1);
+    }
+    Crystal slab = cubic(4.0, {0, 0, 1e12, 1, 1, 1e12 + 1, 2, 3, 1e12});
+    slab.pbc = {1, 1, 0};
+    check_all_ways({slab}, 4.1);
+    Crystal cluster = slab;
+    cluster.pbc = {0, 0, 0};
+    check_all_ways({cluster}, 1e300);
+}
+
+// High symmetry: whole shells at one distance, so that order and cut rest on (source, shift) alone.
+TEST(cuda_neighbors_symmetric_lattices) {
+    Crystal face_centred = cubic(4.0, {0, 0, 0});
+    face_centred.cell = {0, 2, 2, 2, 0, 2, 2, 2, 0};
+    Crystal skewed = cubic(3.0, {0, 0, 0, 1.5, 1.5, 1.5});
+    skewed.cell = {3, 0, 0, 12, 3, 0, -9, 15, 3};
+    check_all_ways({cubic(3.0, {0, 0, 0}), cubic(3.0, {0, 0, 0, 1.5, 1.5, 1.5}), face_centred, skewed}, 6.5);
+}
+
+TEST(cuda_neighbors_coincident_atoms) {
+    Crystal crystal = cubic(4.0, {0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 4.1, 0.2, 0.3});
+    crystal.pbc = {1, 1, 0};
+    check_all_ways({crystal}, 5.1);
+}
+
+TEST(cuda_neighbors_nothing_to_find) {
+    for (const int64_t k : {int64_t(0), int64_t(12), int64_t(1000)}) {
+        for (const bool shell : {false, k > 0}) {
+            check_way({}, options(5.0, k, shell));
+            const Crystal empty = cubic(3.0, {});
+            check_way({empty, empty}, options(5.0, k, shell));
+            Crystal lonely = cubic(3.0, {1, 2, 3});
+            lonely.pbc = {0, 0, 0};
+            NeighborOptions way = options(5.0, k, shell);
+            check_way({empty, lonely, empty}, way);
+            way.pad_2018 = k > 0;
+            check_way({empty, lonely, empty}, way);
+        }
+    }
+}
+
+// The first search sphere holds far more than k: the nearest so far are cut again and again.
+TEST(cuda_neighbors_clump_in_an_empty_cell) {
+    Random random(7);
+    Crystal clump = cubic(40.0, {});
+    for (int i = 0; i < 900; ++i) clump.positions.push_back(random.uniform(-2.5, 2.5));
+    Crystal loner = clump;
+    loner.positions.insert(loner.positions.end(), {15.0, 15.0, 15.0});
+    for (const bool shell : {false, true}) {
+        check_way({clump}, options(9.0, 12, shell));
+        check_way({loner}, options(20.0, 5, shell));
+    }
+}
+
+// More ties than fit in shared memory, or than there are places to keep them.
+TEST(cuda_neighbors_shells_of_many) {
+    const Crystal face_centred = [] {
+        Crystal crystal = cubic(4.0, {0, 0, 0});
+        crystal.cell = {0, 2, 2, 2, 0, 2, 2, 2, 0};
+        return crystal;
+    }();
+    Crystal heap = cubic(9.0, {});
+    for (int i = 0; i < 150; ++i) heap.positions.insert(heap.positions.end(), {0.5, 0.25, i < 130 ? 0.125 : 1.0});
+    for (const int64_t k : {1, 3, 12, 100}) {
+        NeighborOptions way = options(7.0, k, true);
+        check_way({face_centred, heap}, way);
+        way.sort = Sort::source;
+        check_way({heap}, way);
+    }
+    NeighborOptions loose = options(6.0, 4, true);
+    loose.tolerance = 1.5;
+    Random random(17);
+    const double lengths[3] = {3.0, 3.5, 4.0};
+    check_way({random_crystal(random, 4, lengths, 1.0, 0), skewed_crystal(random, 4, 0)}, loose);
+}
+
+// k beyond shared memory, reached and not reached.
+TEST(cuda_neighbors_many_nearest) {
+    Random random(9);
+    const double lengths[3] = {4.0, 3.0, 5.0};
+    const std::vector<Crystal> crystals = {random_crystal(random, 3, lengths, 1.0, 0), skewed_crystal(random, 2, 0),
+                                           cubic(3.0, {0, 0, 0})};
+    for (const bool shell : {false, true}) {
+        for (const int64_t k : {200, 512, 513, 700}) check_way(crystals, options(20.0, k, shell));
+        NeighborOptions way = options(9.0, 600, shell);
+        way.pad_2018 = true;
+        way.sort = shell ? Sort::source : Sort::distance;
+        check_way(crystals, way);
+    }
+}
+
+// Rows longer than shared memory holds are sorted where they are written.
+TEST(cuda_neighbors_long_radius_rows) {
+    Random random(10);
+    const double lengths[3] = {3.0, 3.0, 3.5};
+    const std::vector<Crystal> crystals = {random_crystal(random, 2, lengths, 1.0, 0), skewed_crystal(random, 2, 0)};
+    for (const Sort sort : {Sort::source, Sort::distance}) {
+        NeighborOptions way = options(14.0);
+        way.sort = sort;
+        check_way(crystals, way);
+    }
+}
+
+// Crystals of many sizes, each searched as its cost suggests.
+TEST(cuda_neighbors_large_crystals) {
+    Random random(6);
+    for (unsigned open : {0u, 4u, 7u}) {
+        const double lengths[3] = {22.0, 25.0, 24.0};
+        const double small[3] = {4.0, 4.0, 4.0};
+        const std::vector<Crystal> crystals = {random_crystal(random, 3, small, 1.0, open),
+                                               random_crystal(random, 700, lengths, 0.5, open), skewed_crystal(random, 90, open)};
+        for (NeighborOptions way : {options(4.0), options(6.0, 12), options(6.0, 12, true)}) {
+            check_same(search_on_gpu(crystals, way), search(crystals, way), name(way, CellLists::by_cost));
+        }
+    }
+}
+
+TEST(cuda_neighbors_a_block_of_thousands) {
+    Random random(16);
+    const std::vector<Crystal> crystals = {cubic_block(random, 9, 3.6, 0.0), cubic_block(random, 5, 3.9, 0.1)};
+    for (NeighborOptions way : {options(3.7), options(8.0, 12), options(8.0, 12, true)}) {
+        check_same(search_on_gpu(crystals, way), search(crystals, way), name(way, CellLists::by_cost));
+    }
+}
+
+TEST(cuda_neighbors_nearest_with_a_vast_cutoff) {
+    Random random(8);
+    const double lengths[3] = {4.0, 3.0, 5.0};
+    check_way({random_crystal(random, 4, lengths, 1.0, 0)}, options(7999.0, 12));
+}
+
+// As for the CPU: the nearest two share a step of 1e-6 Å, and a search radius falls between them.
+TEST(cuda_neighbors_ties_on_either_side_of_a_search_radius) {
+    for (int percent = 100; percent <= 150; ++percent) {
+        const double length = 10.0;
+        const double radius = 0.01 * percent * std::cbrt(length * length * length / (4.0 * M_PI));
+        const double far = (radius + 1e-8) / std::sqrt(3.0);
+        const double near = (radius - 1e-8) / std::sqrt(3.0);
+        const Crystal crystal = cubic(length, {0, 0, 0, far, far, -far, near, near, near});
+        check_way({crystal}, options(9.0, 1));
+        check_way({crystal}, options(9.0, 1, true));
+    }
+}
+
+// Whatever the order in which threads and blocks run; without a host synchronisation of the search's own.
+TEST(cuda_neighbors_under_every_schedule) {
+    Random random(11);
+    const double lengths[3] = {4.0, 5.0, 3.0};
+    const std::vector<Crystal> crystals = {random_crystal(random, 5, lengths, 1.0, 0), skewed_crystal(random, 12, 0),
+                                           cubic(3.0, {0, 0, 0}), random_crystal(random, 70, lengths, 1.0, 4)};
+    const int64_t synchronisations = cuda_emulator::synchronisations;
+    for (NeighborOptions way : {options(3.0), options(5.0, 12), options(5.0, 4, true), options(5.0, 520)}) {
+        const Lists want = search(crystals, way);
+        for (const CellLists cell_lists : both_ways) {
+            emulated::under_every_schedule([&](uint64_t schedule) {
+                check_same(search_on_gpu(crystals, way, cell_lists), want,
+                           name(way, cell_lists) + " schedule " + std::to_string(schedule));
+            });
+        }
+    }
+    CHECK(cuda_emulator::synchronisations == synchronisations, cuda_emulator::synchronisations);
+}
+
+TEST(cuda_neighbors_refuse_bad_crystals) {
+    const Crystal good = cubic(3.0, {0, 0, 0});
+    std::vector<Crystal> bad;
+    for (const double value : {not_a_number, infinity, -infinity, 1e16, 1e12}) {
+        bad.push_back(good);
+        bad.back().positions[1] = value;
+    }
+    for (const double value : {not_a_number, infinity, 0.0}) {
+        bad.push_back(good);
+        bad.back().cell[4] = value;
+        bad.push_back(bad.back());
+        bad.back().positions.clear();
+    }
+    bad.push_back(good);
+    for (int c = 0; c < 3; ++c) bad.back().cell[6 + c] = bad.back().cell[c] + bad.back().cell[3 + c];
+    for (const Crystal& crystal : bad) {
+        for (const NeighborOptions& way : {options(3.0), options(3.0, 12), options(3.0, 700, true)}) {
+            check_refused({good, crystal, good, crystal}, way, 1);
+        }
+    }
+}
+
+TEST(cuda_neighbors_refuse_what_cannot_be_numbered) {
+    const Crystal good = cubic(3.0, {0, 0, 0});
+    check_refused({good}, options(7999.0), 0);
+    check_refused({good}, options(8000.0, 12), 0);
+    check_refused({cubic(3.0, {})}, options(8000.0, 12), 0);
+    // Shifts of the input's cell beyond 32 bits.
+    Crystal skewed = cubic(3.0, {0, 0, 0, 1.0, 4e8, 2.0});
+    skewed.cell[3] = 120.0;
+    for (const NeighborOptions& way : {options(4.0), options(4.0, 12), options(4.0, 12, true), options(9.0, 600)}) {
+        check_refused({good, good, skewed}, way, 2);
+    }
+}
+
+TEST(cuda_neighbors_refuse_a_bad_graph_ptr) {
+    const std::vector<double> cells = {3, 0, 0, 0, 3, 0, 0, 0, 3, 3, 0, 0, 0, 3, 0, 0, 0, 3};
+    const uint8_t pbc[6] = {1, 1, 1, 1, 1, 1};
+    const double positions[6] = {0, 0, 0, 1, 1, 1};
+    const int64_t bad[4][3] = {{0, 2, 1}, {1, 1, 2}, {0, 1, 1}, {0, 1, 1000000}};
+    for (const auto& graph_ptr : bad) {
+        for (const CellLists cell_lists : both_ways) {
+            const Found found =
+                search_on_gpu({positions, cells.data(), pbc, graph_ptr, 2}, 2, options(3.0, 12), cell_lists);
+            CHECK(found.bad_graph_ptr, "graph_ptr " << graph_ptr[0] << "," << graph_ptr[1] << "," << graph_ptr[2]);
+        }
+    }
+}
