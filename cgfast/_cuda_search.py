@@ -107,7 +107,7 @@ def _search(
         workspace, status = empty(torch.uint8, native.workspace_bytes), empty(torch.int64, 4)
         row_ptr, few = empty(torch.int64, n_atoms + 1), empty(torch.int64, n_crystals)
         native.count(workspace.data_ptr(), status.data_ptr(), row_ptr.data_ptr(), few.data_ptr(), stream)
-        n_edges, bad_crystal, bad_graph_ptr, _ = status.tolist()  # the one host synchronisation
+        n_edges, bad_crystal, bad_graph_ptr, n_searched_again = status.tolist()  # the one host synchronisation
         if bad_graph_ptr or bad_crystal:
             _refuse(positions, cells, pbc, graph_ptr, spec, sort, None if bad_graph_ptr else n_crystals - bad_crystal)
         edge_index, shifts = empty(torch.int64, 2, n_edges), empty(torch.int32, n_edges, 3)
@@ -119,6 +119,7 @@ def _search(
             shifts.data_ptr(),
             distances.data_ptr(),
             0 if edge_weight is None else edge_weight.data_ptr(),
+            n_searched_again,
             stream,
         )
     return neighbors.NeighborList(edge_index, shifts, distances, row_ptr, edge_weight, few)

@@ -110,6 +110,22 @@ def test_build_graphs_wants_crystals():
         build_graphs(Crystals.from_arrays([[0.0, 0, 0]], np.eye(3), [6]), 8.0)
 
 
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_graphs_as_tensors_on_a_device(crystals, device):
+    spec = GraphSpec(5.0, 8, ties="shell")
+    graph, want = build_graphs(crystals, spec, device=device), build_graphs(crystals, spec)
+    assert graph.spec == spec
+    for name in ("edge_index", "row_ptr", "graph_ptr", "atomic_numbers", "distances", "shifts", "edge_weight", "few"):
+        assert torch.equal(getattr(graph, name), torch.from_numpy(getattr(want, name))), name
+        assert getattr(graph, name).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["nonsense", 3.5])
+def test_a_device_that_is_none(crystals, device):
+    with pytest.raises(ValueError, match="device"):
+        build_graphs(crystals, device=device)
+
+
 def test_torch_shares_memory_and_comes_back(crystals):
     graph = build_graphs(crystals)
     tensors = graph.torch()

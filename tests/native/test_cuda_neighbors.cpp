@@ -20,6 +20,7 @@ struct Found {
     Lists lists;
     int64_t bad_crystal = -1;
     bool bad_graph_ptr = false;
+    std::vector<bool> boxed;  // which crystals got a cell list
 };
 
 struct Free {
@@ -46,7 +47,10 @@ Found search_on_gpu(const cgfast::CrystalBatch& batch, int64_t n_atoms, const Ne
     if (status[1] != 0) found.bad_crystal = batch.n_crystals - status[1];
     if (found.bad_graph_ptr || found.bad_crystal >= 0) return found;
     found.lists = Lists(status[0], n_atoms, batch.n_crystals);
-    search.fill(found.lists.arrays(), nullptr);
+    search.fill(found.lists.arrays(), status[3], nullptr);
+    // The workspace begins with the crystals.
+    const auto* crystals = static_cast<const cgfast::cuda::PreparedCrystal*>(workspace.get());
+    for (int64_t b = 0; b < batch.n_crystals; ++b) found.boxed.push_back(crystals[b].n_boxes[0] > 0);
     found.lists.row_ptr = head.row_ptr;
     found.lists.few = head.few;
     return found;
@@ -301,7 +305,9 @@ TEST(cuda_neighbors_large_crystals) {
         const std::vector<Crystal> crystals = {random_crystal(random, 3, small, 1.0, open),
                                                random_crystal(random, 700, lengths, 0.5, open), skewed_crystal(random, 90, open)};
         for (NeighborOptions way : {options(4.0), options(6.0, 12), options(6.0, 12, true)}) {
-            check_same(search_on_gpu(crystals, way), search(crystals, way), name(way, CellLists::by_cost));
+            const Found found = search_on_gpu(crystals, way);
+            check_same(found, search(crystals, way), name(way, CellLists::by_cost));
+            CHECK(!found.boxed[0] && found.boxed[1], "cell lists " << found.boxed[0] << found.boxed[1] << found.boxed[2]);
         }
     }
 }

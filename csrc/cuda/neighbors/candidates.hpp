@@ -29,7 +29,7 @@ struct Candidate {
 
 // How far, in fractional coordinates, a neighbour within `radius` can be along an axis; looser than all rounding errors.
 __device__ __forceinline__ double fractional_reach(const PreparedCrystal& crystal, double radius, int axis) {
-    const double reach = radius / crystal.lattice.face_distance[axis];
+    const double reach = radius * crystal.reach[axis];
     return reach + 1e-9 * (1.0 + reach) + crystal.blur[axis];
 }
 

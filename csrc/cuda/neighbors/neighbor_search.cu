@@ -88,7 +88,9 @@ void NeighborSearch::count(void* workspace, int64_t* status, int64_t* row_ptr, i
                                       cudaMemcpyDeviceToDevice, cuda_stream));
 }
 
-void NeighborSearch::fill(const NeighborArrays& out, Stream stream) const { write_rows(search_, out, with_boxes_, stream); }
+void NeighborSearch::fill(const NeighborArrays& out, int64_t n_searched_again, Stream stream) const {
+    write_rows(search_, out, n_searched_again, with_boxes_, stream);
+}
 
 }  // namespace cuda
 }  // namespace cgfast

@@ -23,12 +23,13 @@ public:
     int64_t workspace_bytes() const { return workspace_bytes_; }
 
     // Finds the rows. status: 4 numbers on the device: edges; n_crystals minus the number of the first crystal that cannot
-    // be searched, or 0; whether graph_ptr is bad; and one of no use to others. They must be looked at (a host
+    // be searched, or 0; whether graph_ptr is bad; rows that fill() must search again. They must be looked at (a host
     // synchronisation, the only one) before fill() is called. row_ptr: (N + 1,), few: (B,). The batch is read only here.
     void count(void* workspace, int64_t* status, int64_t* row_ptr, int64_t* few, Stream stream);
 
-    // Writes the edges; row_ptr and few of `out` are not used. The workspace must be as count() left it. Asynchronous.
-    void fill(const NeighborArrays& out, Stream stream) const;
+    // Writes the edges; row_ptr and few of `out` are not used. n_searched_again: the last number of the status. The
+    // workspace must be as count() left it. Asynchronous.
+    void fill(const NeighborArrays& out, int64_t n_searched_again, Stream stream) const;
 
 private:
     int64_t lay_out(void* workspace);

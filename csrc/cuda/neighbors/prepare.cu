@@ -118,6 +118,7 @@ __global__ void __launch_bounds__(threads) plan_crystals(const SearchData search
         const double high = n > 0 ? from_ordered_bits(search.bounds[b].high[a]) : 0.0;
         crystal.low[a] = low;
         crystal.extent[a] = high - low;
+        crystal.reach[a] = 1.0 / lattice.face_distance[a];
         crystal.n_boxes[a] = 0;
         if (!lattice.periodic[a]) volume *= open_length(high - low);
         open = open && !lattice.periodic[a];
@@ -136,6 +137,10 @@ __global__ void __launch_bounds__(threads) plan_crystals(const SearchData search
         const double error = size[0] * fabs(lattice.inverse[0][a]) + size[1] * fabs(lattice.inverse[1][a]) +
                              size[2] * fabs(lattice.inverse[2][a]);
         crystal.blur[a] = 4e-15 * error;
+        // Far from the origin, wrapping leaves atoms beyond the faces of the cell, but boxes end there.
+        if (n > 0 && lattice.periodic[a]) {
+            crystal.blur[a] += fmax(fmax(-0.5 - crystal.low[a], crystal.low[a] + crystal.extent[a] - 0.5), 0.0);
+        }
     }
     crystal.first_images = make_images(crystal, n, crystal.first_radius);
     const bool too_many = n > 0 && (crystal.first_images.n == 0 || n >= max_ghosts);

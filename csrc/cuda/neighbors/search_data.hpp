@@ -23,7 +23,8 @@ struct PreparedCrystal {
     double largest_radius;  // Å; the cutoff, or less where no atom is that far
     Images first_images;    // of first_radius
     double extent[3];       // by how much fractional coordinates of the atoms differ
-    double blur[3];         // more than the rounding errors of fractional coordinates
+    double reach[3];        // 1 / face distances: how far, in fractional coordinates, 1 Å reaches
+    double blur[3];         // more than the errors of fractional coordinates and of the boxes that atoms are in
     // Boxes of the cell list: box = (fractional - low) * boxes_per_unit along each axis.
     double low[3];
     double boxes_per_unit[3];

@@ -127,7 +127,6 @@ __device__ __forceinline__ void write_row(const SearchData& search, const Neighb
     for (int64_t e = count + lane_index(); e < search.lengths[atom]; e += warp_size) {
         write_padding(search, out, begin + e, target.first_atom, atom);
     }
-    sync_warp();  // before the next row uses the keys
 }
 
 // One warp for each row: all of them, or those in `again`.
@@ -135,11 +134,10 @@ template <class Pieces>
 __global__ void __launch_bounds__(threads_of_rows) write_searched_rows(const SearchData search, const NeighborArrays out) {
     const bool all_rows = !search.on_chip;
     const int64_t n_rows = all_rows ? search.n_atoms : search.status->n_searched_again;
-    const int64_t n_warps = static_cast<int64_t>(gridDim.x) * warps_per_block();
+    const int64_t r = row_of_warp();
+    if (r >= n_rows) return;
     uint64_t* keys = reinterpret_cast<uint64_t*>(shared_memory()) + static_cast<int64_t>(warp_index()) * keys_on_chip;
-    for (int64_t r = row_of_warp(); r < n_rows; r += n_warps) {
-        write_row<Pieces>(search, out, all_rows ? r : search.again[r], keys);
-    }
+    write_row<Pieces>(search, out, all_rows ? r : search.again[r], keys);
 }
 
 template <class Pieces>
@@ -167,12 +165,10 @@ __global__ void __launch_bounds__(threads_of_rows) count_rows(const SearchData s
 }
 
 template <class Pieces>
-void launch_write_searched(const SearchData& search, const NeighborArrays& out, Stream stream) {
-    const RowWarps warps = row_warps(search.n_atoms, keys_on_chip * sizeof(uint64_t));
-    // Where most rows were kept, the few others need no warp each.
-    const int64_t blocks = search.on_chip && warps.blocks > 2048 ? 2048 : warps.blocks;
-    launch("write_searched_rows", write_searched_rows<Pieces>, blocks, warps.threads, warps.shared_bytes, stream, search,
-           out);
+void launch_write_searched(const SearchData& search, const NeighborArrays& out, int64_t n_rows, Stream stream) {
+    const RowWarps warps = row_warps(n_rows, keys_on_chip * sizeof(uint64_t));
+    launch("write_searched_rows", write_searched_rows<Pieces>, warps.blocks, warps.threads, warps.shared_bytes, stream,
+           search, out);
 }
 
 }  // namespace
@@ -183,13 +179,15 @@ void count_radius_rows(const SearchData& search, bool with_boxes, Stream stream)
     if (with_boxes) launch("count_rows", count_rows<BoxPieces>, warps.blocks, warps.threads, 0, stream, search);
 }
 
-void write_rows(const SearchData& search, const NeighborArrays& out, bool with_boxes, Stream stream) {
+void write_rows(const SearchData& search, const NeighborArrays& out, int64_t n_searched_again, bool with_boxes,
+                Stream stream) {
     if (search.on_chip) {
         launch("write_kept_rows", write_kept_rows, (search.n_atoms * search.slots + threads - 1) / threads, threads, 0,
                stream, search, out);
     }
-    launch_write_searched<ImagePieces>(search, out, stream);
-    if (with_boxes) launch_write_searched<BoxPieces>(search, out, stream);
+    const int64_t n_rows = search.on_chip ? n_searched_again : search.n_atoms;
+    launch_write_searched<ImagePieces>(search, out, n_rows, stream);
+    if (with_boxes) launch_write_searched<BoxPieces>(search, out, n_rows, stream);
 }
 
 }  // namespace cuda
