@@ -2,6 +2,10 @@
 def isa() -> str: ...
 def isa_supported(name: str) -> bool: ...
 def cuda_built() -> bool: ...
+def cuda_architectures() -> str: ...  # as CMake names them, "" without CUDA
+
+# Where cuda_built(): besides the functions NAME_DTYPE of messages and pooling and sort_edges, NAME_cuda_DTYPE(arguments...,
+# workspace, stream), without a number of threads, and NAME_cuda_workspace_DTYPE(arguments...) -> bytes.
 
 class NeighborSearch:
     def __init__(

@@ -46,18 +46,20 @@ template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), Grid grid, int block, int64_t shared_bytes, Stream stream,
             Arguments&&... args) {
     if (grid.x == 0 || grid.y == 0) return;
-    const std::string call = std::string("launch of ") + name + " (grid " + std::to_string(grid.x) + " x " +
-                             std::to_string(grid.y) + ", block " + std::to_string(block) + ", " +
-                             std::to_string(shared_bytes) + " bytes of shared memory)";
+    const auto checked = [&](cudaError_t error) {
+        if (error == cudaSuccess) return;
+        const std::string call = std::string("launch of ") + name + " (grid " + std::to_string(grid.x) + " x " +
+                                 std::to_string(grid.y) + ", block " + std::to_string(block) + ", " +
+                                 std::to_string(shared_bytes) + " bytes of shared memory)";
+        check(error, call.c_str());
+    };
     if (grid.x < 0 || grid.x > INT32_MAX || grid.y < 0 || grid.y > 65535 || block <= 0 || block > 1024 ||
         block % warp_size != 0) {
-        check(cudaErrorInvalidConfiguration, call.c_str());
+        checked(cudaErrorInvalidConfiguration);
     }
     if (shared_bytes > shared_bytes_by_default) {
-        const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                       cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                       static_cast<int>(shared_bytes));
-        check(error, call.c_str());
+        checked(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     static_cast<int>(shared_bytes)));
     }
     const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y));
 #ifdef CGFAST_EMULATE_CUDA
@@ -68,7 +70,7 @@ void launch(const char* name, void (*kernel)(Parameters...), Grid grid, int bloc
     kernel<<<blocks, static_cast<unsigned>(block), static_cast<size_t>(shared_bytes), static_cast<cudaStream_t>(stream)>>>(
         static_cast<Parameters>(args)...);
 #endif
-    check(cudaGetLastError(), call.c_str());
+    checked(cudaGetLastError());
 }
 
 // --- inside kernels -------------------------------------------------------------------------------------------------

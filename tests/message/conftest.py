@@ -6,28 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from cgfast._native import core
-
 sys.path.insert(0, str(Path(__file__).parent))  # samples.py
 
 
 @pytest.fixture(params=["cpu", "cuda"])
 def each_device(request):
     """Has samples.KERNEL compute on the CPU, and on a CUDA device if there are one and kernels for it."""
-    from samples import KERNEL
+    from samples import KERNEL, skip_without_cuda
 
     if request.param == "cuda":
         skip_without_cuda()
     KERNEL.device = request.param
     yield request.param
     KERNEL.device = "cpu"
-
-
-def skip_without_cuda():
-    if not core().cuda_built():
-        pytest.skip("this build has no CUDA kernels")
-    if not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA device here")
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from cgfast import reference
 from cgfast._native import core
 from cgfast.basis import GaussianBasis
 
+pytestmark = pytest.mark.usefixtures("each_device")
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 
@@ -198,7 +199,7 @@ def test_unknown_instruction_set_is_refused():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_functions_are_accurate_to_a_few_ulp(dtype):
+def test_functions_are_accurate_to_a_few_ulp(dtype, each_device):
     """One edge per target and no second term: the op is sigmoid(gate) * softplus(core), against 80-bit floats."""
     if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
         pytest.skip("no long double on this platform")
@@ -215,7 +216,10 @@ def test_functions_are_accurate_to_a_few_ulp(dtype):
     exact = softplus / (1 + np.exp(-wide_gate))
     normal = exact > np.finfo(out.dtype).tiny * 1e3
     ulps = np.abs(out - exact)[normal] / (exact[normal] * np.finfo(out.dtype).eps)
-    assert ulps.max() < 8  # two exponentials, a logarithm and a quotient, each within 2
+    limits = np.full(n, 8.0)  # two exponentials, a logarithm and a quotient, each within 2
+    if each_device == "cuda" and dtype == torch.float32:  # and there the rounding of the exponents as powers of two
+        limits += np.abs(gate.numpy()) + np.abs(core.numpy())
+    assert (ulps < limits[normal]).all()
 
 
 def test_basis_matches_its_formula():

@@ -8,6 +8,7 @@
 #include "cuda/neighbors/neighbor_search.hpp"
 #include "emulated_run.hpp"
 #include "neighbor_samples.hpp"
+#include "neighbors/search_math.hpp"
 
 using cgfast::cuda::CellLists;
 using namespace neighbor_samples;
@@ -20,7 +21,7 @@ struct Found {
     Lists lists;
     int64_t bad_crystal = -1;
     bool bad_graph_ptr = false;
-    std::vector<bool> boxed;  // which crystals got a cell list
+    std::vector<cgfast::cuda::PreparedCrystal> crystals;
 };
 
 struct Free {
@@ -50,7 +51,7 @@ Found search_on_gpu(const cgfast::CrystalBatch& batch, int64_t n_atoms, const Ne
     search.fill(found.lists.arrays(), status[3], nullptr);
     // The workspace begins with the crystals.
     const auto* crystals = static_cast<const cgfast::cuda::PreparedCrystal*>(workspace.get());
-    for (int64_t b = 0; b < batch.n_crystals; ++b) found.boxed.push_back(crystals[b].n_boxes[0] > 0);
+    found.crystals.assign(crystals, crystals + batch.n_crystals);
     found.lists.row_ptr = head.row_ptr;
     found.lists.few = head.few;
     return found;
@@ -167,6 +168,28 @@ TEST(cuda_neighbors_random_crystals_in_batches) {
             crystals.push_back(random_crystal(random, random.integer(0, 5), lengths, 1.0, open));
         }
         check_all_ways(crystals, random.uniform(3.0, 5.0));
+    }
+}
+
+// What a crystal costs must not depend on its neighbours in the batch.
+TEST(cuda_neighbors_crystals_of_a_batch_do_not_meet) {
+    Random random(2);
+    std::vector<Crystal> crystals;
+    for (unsigned i = 0; i < 40; ++i) {
+        const double lengths[3] = {random.uniform(1, 20), random.uniform(2, 6), random.uniform(2, 6)};
+        crystals.push_back(random_crystal(random, random.integer(0, i % 10 == 0 ? 80 : 4), lengths, 1.0, i % 8));
+    }
+    const Found together = search_on_gpu(crystals, options(4.0, 12));
+    for (size_t b = 0; b < crystals.size(); ++b) {
+        const auto alone = search_on_gpu({crystals[b]}, options(4.0, 12)).crystals[0];
+        const auto& in_batch = together.crystals[b];
+        CHECK(in_batch.first_radius == alone.first_radius && in_batch.largest_radius == alone.largest_radius,
+              "crystal " << b << ": radii");
+        for (int a = 0; a < 3; ++a) {
+            CHECK(in_batch.extent[a] == alone.extent[a] && in_batch.first_images.range[a] == alone.first_images.range[a] &&
+                      in_batch.n_boxes[a] == alone.n_boxes[a],
+                  "crystal " << b << " axis " << a << ": extent " << in_batch.extent[a] << ", alone " << alone.extent[a]);
+        }
     }
 }
 
@@ -307,7 +330,8 @@ TEST(cuda_neighbors_large_crystals) {
         for (NeighborOptions way : {options(4.0), options(6.0, 12), options(6.0, 12, true)}) {
             const Found found = search_on_gpu(crystals, way);
             check_same(found, search(crystals, way), name(way, CellLists::by_cost));
-            CHECK(!found.boxed[0] && found.boxed[1], "cell lists " << found.boxed[0] << found.boxed[1] << found.boxed[2]);
+            CHECK(found.crystals[0].n_boxes[0] == 0 && found.crystals[1].n_boxes[0] > 1,
+                  found.crystals[0].n_boxes[0] << " and " << found.crystals[1].n_boxes[0] << " boxes");
         }
     }
 }
@@ -326,11 +350,12 @@ TEST(cuda_neighbors_nearest_with_a_vast_cutoff) {
     check_way({random_crystal(random, 4, lengths, 1.0, 0)}, options(7999.0, 12));
 }
 
-// As for the CPU: the nearest two share a step of 1e-6 Å, and a search radius falls between them.
+// As for the CPU: the nearest two share a step of 1e-6 Å, and the first or second search radius falls between them.
 TEST(cuda_neighbors_ties_on_either_side_of_a_search_radius) {
-    for (int percent = 100; percent <= 150; ++percent) {
-        const double length = 10.0;
-        const double radius = 0.01 * percent * std::cbrt(length * length * length / (4.0 * M_PI));
+    for (int i = 0; i < 40; ++i) {
+        const double length = 10.0 + 0.05 * i;
+        const double growth = i % 2 == 0 ? 1.0 : cgfast::radius_growth;
+        const double radius = cgfast::first_nearest_radius(length * length * length, 1, 3, 9.0) * growth;
         const double far = (radius + 1e-8) / std::sqrt(3.0);
         const double near = (radius - 1e-8) / std::sqrt(3.0);
         const Crystal crystal = cubic(length, {0, 0, 0, far, far, -far, near, near, near});
