@@ -16,6 +16,7 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
     __version__ = "0+unknown"
 
 if TYPE_CHECKING:
+    from cgfast.conversion import convert
     from cgfast.crystals import Crystals
     from cgfast.evaluation import embed, evaluate, explain
     from cgfast.graph import CrystalGraph, build_graphs
@@ -34,6 +35,7 @@ _PUBLIC = {
     "NeighborList": "cgfast.neighbors",
     "available_models": "cgfast.models",
     "build_graphs": "cgfast.graph",
+    "convert": "cgfast.conversion",
     "embed": "cgfast.evaluation",
     "evaluate": "cgfast.evaluation",
     "explain": "cgfast.evaluation",
@@ -55,6 +57,7 @@ __all__ = [
     "__version__",
     "available_models",
     "build_graphs",
+    "convert",
     "embed",
     "evaluate",
     "explain",
@@ -70,7 +73,19 @@ __all__ = [
 
 
 # Subpackages and modules that are part of the interface: `import cgfast; cgfast.nn.CGCNN` works.
-_MODULES = ("compat", "evaluation", "functional", "io", "models", "nn", "reference", "screening", "training", "tuning")
+_MODULES = (
+    "compat",
+    "conversion",
+    "evaluation",
+    "functional",
+    "io",
+    "models",
+    "nn",
+    "reference",
+    "screening",
+    "training",
+    "tuning",
+)
 
 
 def __getattr__(name: str) -> object:

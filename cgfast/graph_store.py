@@ -110,14 +110,6 @@ class GraphStore:
         arrays = (getattr(self, field.name) for field in fields(self) if field.name != "spec")
         return sum(array.nbytes for array in arrays if array is not None)
 
-    def n_atoms(self, indices: ArrayLike) -> NDArray[np.int64]:
-        """(b,) atoms of the crystals `indices` (b,). Raises ValueError for an index outside 0..B-1."""
-        return _counts(self.graph_ptr, self._indices(indices))
-
-    def n_edges(self, indices: ArrayLike) -> NDArray[np.int64]:
-        """(b,) edges of the crystals `indices` (b,). Raises ValueError for an index outside 0..B-1."""
-        return _counts(self.edge_ptr, self._indices(indices))
-
     def batch(self, indices: ArrayLike, *, threads: int | None = None) -> CrystalGraph:
         """The graph of the crystals `indices` (b,), in any order, with repeats, as torch tensors of its own memory.
 

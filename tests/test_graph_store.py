@@ -93,7 +93,6 @@ def test_an_empty_batch_and_an_empty_store(crystals):
         graph = store.batch([])
         assert (graph.n_crystals, graph.n_atoms, graph.n_edges) == (0, 0, 0)
         assert (graph.row_ptr.tolist(), graph.graph_ptr.tolist()) == ([0], [0])
-        assert store.n_atoms([]).shape == store.n_edges([]).shape == (0,)
 
 
 def test_atoms_without_edges():
@@ -109,8 +108,6 @@ def test_sizes(crystals):
     alone = [build_graphs(crystal) for crystal in crystals]
     assert store.sizes.atoms.tolist() == [graph.n_atoms for graph in alone]
     assert store.sizes.edges.tolist() == [graph.n_edges for graph in alone]
-    assert store.n_atoms([5, 0, 5]).tolist() == [30, 3, 30]
-    assert store.n_edges(np.array([6, 1], np.int32)).tolist() == [alone[6].n_edges, alone[1].n_edges]
     assert len(store) == len(crystals)
     n_edges, n_atoms = sum(graph.n_edges for graph in alone), crystals.n_atoms
     pointers = 8 * (2 * (len(crystals) + 1) + len(crystals))
@@ -221,9 +218,8 @@ def test_a_crystal_that_only_the_search_refuses_is_named(crystals):
 def test_indices_that_are_refused(crystals):
     store = GraphStore.build(crystals)
     for indices in ([-1], [0, 11], np.array([2**40]), [0.5], [[0, 1]], [True, False], ["0"], None):
-        for method in (store.batch, store.n_atoms, store.n_edges):
-            with pytest.raises(ValueError, match=r"^indices "):
-                method(indices)
+        with pytest.raises(ValueError, match=r"^indices "):
+            store.batch(indices)
 
 
 def test_other_arguments_that_are_refused(crystals):

@@ -42,6 +42,7 @@ HEAVY = {
 LAYERS: dict[str, set[str]] = {
     "_core": set(),
     "_optional": set(),
+    "_files": set(),
     "_arrays": set(),
     "elements": set(),
     "basis": set(),
@@ -63,10 +64,11 @@ LAYERS: dict[str, set[str]] = {
     "models": {"nn", "graph", "batch_pool"},
     "evaluation": {"io", "models", "screening"},
     "training": {"nn", "models", "graph", "graph_store", "io", "evaluation"},
-    "tuning": {"training"},
-    "screening": {"io", "models"},
+    "tuning": {"training", "evaluation"},
+    "screening": {"io", "models", "_files"},
+    "conversion": {"io", "screening"},
     "compat": {"screening", "training", "tuning", "evaluation"},
-    "cli": {"compat", "doctor"},
+    "cli": {"compat", "doctor", "conversion"},
     "doctor": {"screening"},
 }
 

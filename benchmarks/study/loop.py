@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from cgfast._native import native_threads
-from cgfast.graph_store import GraphStore
 from cgfast.training.batches import BatchPlan
+
+if TYPE_CHECKING:
+    from cgfast.graph_store import GraphStore
 
 BATCH, RATE, DECAY = 64, 0.01, 0.01
 

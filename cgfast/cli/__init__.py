@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from cgfast.cli.convert import convert
 from cgfast.cli.embed import embed
 from cgfast.cli.errors import sentences
 from cgfast.cli.evaluate import evaluate
@@ -55,7 +56,7 @@ def _options(
     pass
 
 
-for _command in (screen, train, evaluate, finetune, tune, embed, explain):
+for _command in (screen, train, evaluate, finetune, tune, embed, explain, convert):
     app.command()(_command)
 
 
@@ -71,10 +72,10 @@ def models() -> None:
 
 @app.command()
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Structures: Parquet, CIF, zip, folder or glob.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Structures: a file, folder or glob of any format.")],
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Other name of a Parquet column: id=material_id.", metavar="OURS=THEIRS"),
+        typer.Option(help="Other name of a column or JSON member: id=material_id.", metavar="OURS=THEIRS"),
     ] = None,
     format: Annotated[str | None, typer.Option(help="Input format, if the name does not tell.")] = None,  # noqa: A002
 ) -> None:

@@ -64,9 +64,9 @@ def evaluate(
     Exit codes: 0 done, 1 --strict and a row failed, 2 bad input, 3 unexpected error.
     """
     with sentences():
+        from cgfast._files import check_outputs
         from cgfast.cli.show_evaluation import show_evaluation
         from cgfast.evaluation import evaluate as run_evaluate
-        from cgfast.evaluation.files import check_outputs
 
         names = column_names(column)
         outputs = {"--out": (out, (".json", ".csv")), "--report": (report, (".html", ".htm"))}

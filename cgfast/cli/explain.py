@@ -47,15 +47,15 @@ def explain(
 ) -> None:
     """Write what each site of DATA contributes to the prediction of MODEL, in the unit of the prediction.
 
-    MODEL must have been trained with --readout site. Every row of DATA ends in OUT or in OUT-failures.csv.
+    MODEL must have been trained with --readout atom or site. Every row of DATA ends in OUT or in OUT-failures.csv.
 
     Exit codes: 0 done, 1 --strict and a row failed, 2 bad input, 3 unexpected error.
     """
     with sentences():
+        from cgfast._files import check_outputs
         from cgfast.cli.progress import show_progress
         from cgfast.cli.show_evaluation import show_crystal_table
         from cgfast.evaluation import explain as run_explain
-        from cgfast.evaluation.files import check_outputs
 
         if out is None and heatmap is None:
             msg = "--out and --heatmap: got neither, expected at least one file to write"

@@ -42,15 +42,21 @@ def finetune(
     batch_edges: options_of.BatchEdges = None,
     learning_rate: options_of.LearningRate = None,
     optimizer: options_of.Optimizer = None,
+    momentum: options_of.Momentum = None,
     weight_decay: options_of.WeightDecay = None,
     schedule: options_of.Schedule = None,
+    milestones: options_of.Milestones = None,
+    gamma: options_of.Gamma = None,
     loss: options_of.Loss = None,
+    huber_delta: options_of.HuberDelta = None,
     average: options_of.Average = None,
     clip: options_of.Clip = None,
     patience: options_of.Patience = None,
+    precision: options_of.Precision = None,
     seed: options_of.Seed = None,
     seeds: options_of.Seeds = None,
     threads: options_of.Threads = None,
+    processes: options_of.Processes = None,
 ) -> None:
     """Train MODEL on with your own DATA and write the result to DIR.
 
@@ -64,7 +70,6 @@ def finetune(
 
         place = out if out is not None else Path(f"{Path(model).name}-finetuned")
         options = options_of.train_options(arguments)
-        options |= options_of.split_options(split, split_column, fold, fractions)
         console = TrainingConsole()
         with console.running(place):
             from cgfast.training import finetune as run

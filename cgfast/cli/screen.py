@@ -17,7 +17,7 @@ HEAD_ROWS = 20  # rows of a table shown on the terminal when there is no --out
 
 
 def screen(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Parquet, CIF, zip of CIF, folders or globs of them.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Parquet, JSON, CIF, ...; files, folders, globs.")],
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,7 +44,7 @@ def screen(
     ] = 10.0,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Other name of a Parquet column: id=material_id.", metavar="OURS=THEIRS"),
+        typer.Option(help="Other name of a column or JSON member: id=material_id.", metavar="OURS=THEIRS"),
     ] = None,
     format: Annotated[str | None, typer.Option(help="Input format, if the name does not tell.")] = None,  # noqa: A002
     atom_init: Annotated[Path | None, typer.Option(help="JSON with element features of the 2018 models.")] = None,
@@ -88,6 +88,8 @@ def screen(
         except FailuresError as error:
             failed = error
             result = error.result
+        for note in result.notes:
+            typer.echo(f"note: {note}", err=True)
         if failed is not None:
             typer.echo(f"error: {failed}", err=True)
         show_result(result, ranked=top is not None)

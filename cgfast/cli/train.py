@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated, Literal
 
 import typer
 
 from cgfast.cli import training_options as options_of
 from cgfast.cli.errors import sentences
-from cgfast.cli.model_options import Column, column_names
+from cgfast.cli.model_options import Column, column_names, default_folder, given_arguments
 
 
 def train(
@@ -49,15 +49,21 @@ def train(
     cutoff: options_of.Cutoff = None,
     max_neighbors: options_of.MaxNeighbors = None,
     ties: options_of.Ties = None,
+    missing: options_of.Missing = None,
+    step: options_of.Step = None,
     epochs: options_of.Epochs = None,
     batch_size: options_of.BatchSize = None,
     batch_atoms: options_of.BatchAtoms = None,
     batch_edges: options_of.BatchEdges = None,
     learning_rate: options_of.LearningRate = None,
     optimizer: options_of.Optimizer = None,
+    momentum: options_of.Momentum = None,
     weight_decay: options_of.WeightDecay = None,
     schedule: options_of.Schedule = None,
+    milestones: options_of.Milestones = None,
+    gamma: options_of.Gamma = None,
     loss: options_of.Loss = None,
+    huber_delta: options_of.HuberDelta = None,
     average: options_of.Average = None,
     clip: options_of.Clip = None,
     patience: options_of.Patience = None,
@@ -86,12 +92,11 @@ def train(
                 result = go_on(resume, on_start=console.start, on_epoch=console.epoch)
         else:
             if data is None or not target:
-                missing = "DATA" if data is None else "--target COLUMN"
-                msg = f"{missing} is missing: cgfast train DATA --target COLUMN --out DIR, or cgfast train --resume DIR"
+                lacking = "DATA" if data is None else "--target COLUMN"
+                msg = f"{lacking} is missing: cgfast train DATA --target COLUMN --out DIR, or cgfast train --resume DIR"
                 raise ValueError(msg)
-            place = out if out is not None else default_folder(target[0])
+            place = out if out is not None else default_folder(target[0], "model")
             options = options_of.train_options(arguments)
-            options |= options_of.split_options(split, split_column, fold, fractions)
             with console.running(place):
                 from cgfast.training import train as run
 
@@ -113,19 +118,9 @@ def train(
         console.done(result)
 
 
-def default_folder(target: str) -> Path:
-    """`<target>-model` in the current folder."""
-    name = "".join(c if c.isalnum() or c in "_-." else "-" for c in target).strip("-.") or "cgfast"
-    return Path(f"{name}-model")
-
-
 def _only_resume(context: typer.Context) -> None:
     """Raises ValueError for anything else on the command line: the run knows its own options."""
-    given = [
-        "DATA" if name == "data" else name
-        for name in context.params
-        if name != "resume" and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
+    given = [name for name in given_arguments(context) if name != "--resume"]
     if given:
         msg = f"--resume: got {', '.join(given)} too, expected nothing else: the run in the folder knows its own options"
         raise ValueError(msg)

@@ -6,11 +6,10 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from cgfast.cli.metrics_table import metrics_table
 from cgfast.cli.progress import duration
 
 if TYPE_CHECKING:
@@ -84,15 +83,7 @@ class TrainingConsole:
         """The metrics, where the model is, and what became of the rows."""
         out = Console(highlight=False)
         out = out if out.is_terminal else Console(highlight=False, width=WIDTH)
-        table = Table(box=SIMPLE, title=f"{result.part} part", title_justify="left", pad_edge=False)
-        for name in ("target", "metric", "value", "unit"):
-            table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
-        for target in result.model.targets:
-            for name, value in result.metrics[target.column].items():
-                unit = target.unit if name in ("mae", "rmse", "max_error") else ""
-                shown = "-" if value is None else f"{value:,.0f}" if name == "n" else f"{value:.4f}"
-                table.add_row(*(Text(cell) for cell in (target.column, name, shown, "" if unit == "1" else unit)))
-        out.print(table)
+        out.print(metrics_table(result.model.targets, result.metrics, result.part))
         out.print(Text(f"wrote the model to {result.folder} ({duration(result.seconds)})"), soft_wrap=True)
         account = f"{result.n_rows:,} rows in: {result.n_used:,} used, {result.n_failures:,} not (failures.csv)"
         out.print(Text(account), soft_wrap=True)

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated, Any, Literal
 
 import typer
 
+from cgfast.cli import training_options as options_of  # noqa: TC001 - typer reads the annotations
 from cgfast.cli.errors import sentences
+from cgfast.cli.model_options import Column, column_names, default_folder, given_arguments
 
-_SEARCH, _DATA, _RUN = "Search", "Data", "Run"
+_SEARCH = "Search"
+_WITH_RESUME = ("--resume", "--trials", "--timeout", "--keep")
 
 
 def tune(
+    context: typer.Context,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Structures with labels: Parquet, or a folder with id_prop.csv.")
     ] = None,
@@ -50,28 +54,16 @@ def tune(
         bool, typer.Option("--prune/--no-prune", help="End trials that fall behind.", rich_help_panel=_SEARCH)
     ] = True,
     keep: Annotated[int, typer.Option(help="Best trials whose run folders stay.", rich_help_panel=_SEARCH)] = 3,
-    task: Annotated[
-        Literal["auto", "regression", "classification"], typer.Option(help="Numbers or two classes.", rich_help_panel=_DATA)
-    ] = "auto",
-    unit: Annotated[
-        list[str] | None, typer.Option(help="Unit of each target, if the file does not say.", rich_help_panel=_DATA)
-    ] = None,
-    log10: Annotated[bool, typer.Option("--log10", help="Learn the logarithm of every target.", rich_help_panel=_DATA)] = False,
-    split: Annotated[
-        Literal["grouped", "random"] | None,
-        typer.Option(help="grouped (default): crystals of one formula stay together.", rich_help_panel=_DATA),
-    ] = None,
-    format: Annotated[  # noqa: A002
-        str | None, typer.Option(help="Input format, if the name does not tell.", rich_help_panel=_DATA)
-    ] = None,
-    on_disorder: Annotated[
-        Literal["skip", "majority", "error"], typer.Option(help="Partly occupied sites.", rich_help_panel=_DATA)
-    ] = "skip",
-    atom_init: Annotated[
-        Path | None, typer.Option(help="JSON of element features, not a learned table.", rich_help_panel=_DATA)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search, the split and the weights.", rich_help_panel=_RUN)] = 0,
-    threads: Annotated[int | None, typer.Option(rich_help_panel=_RUN)] = None,
+    task: options_of.Task = "auto",
+    unit: options_of.Unit = None,
+    log10: options_of.Log10 = False,
+    split: options_of.Split = None,
+    format: options_of.Format = None,  # noqa: A002
+    on_disorder: options_of.OnDisorder = "skip",
+    column: Column = None,
+    atom_init: options_of.AtomInit = None,
+    seed: Annotated[int, typer.Option(help="Of the search, the split and the weights.", rich_help_panel="Run")] = 0,
+    threads: options_of.Threads = None,
 ) -> None:
     """Search for the options that train the best model on DATA; the study and its best model go to DIR.
 
@@ -79,9 +71,7 @@ def tune(
 
     Exit codes: 0 done, 2 bad input, 3 unexpected error, 130 interrupted.
     """
-    given = {"DATA": data, "--target": target, "--out": out, "--epochs": epochs, "--set": set_, "--search": search}
-    given |= {"--space": space, "--unit": unit, "--log10": log10 or None, "--split": split, "--format": format}
-    given |= {"--atom-init": atom_init, "--threads": threads, "--no-prune": None if prune else True}
+    given = given_arguments(context)
     with sentences():
         from cgfast.cli.tuning_progress import TuningConsole
 
@@ -104,8 +94,9 @@ def tune(
                 missing = "DATA" if data is None else "--target COLUMN"
                 msg = f"{missing} is missing: cgfast tune DATA --target COLUMN --out DIR, or cgfast tune --resume DIR"
                 raise ValueError(msg)
-            place = out if out is not None else _default_folder(target[0])
-            options = {"epochs": epochs, "split": split, "threads": threads, **_options(set_ or [])}
+            place = out if out is not None else default_folder(target[0], "study")
+            own = {"epochs": epochs, "split": split, "threads": threads, "seed": seed, "task": task}
+            options = {name: value for name, value in own.items() if value is not None} | _options(set_ or [], given)
             searched = _space(space, search or [])
             with console.running(place):
                 from cgfast.tuning import tune as run
@@ -117,13 +108,12 @@ def tune(
                     trials=50 if trials is None else trials,
                     space=searched,
                     preset=preset,
-                    seed=seed,
                     prune=prune,
-                    task=task,
                     unit=unit,
                     log10=log10,
                     atom_init=atom_init,
                     format=format,
+                    columns=column_names(column),
                     on_disorder=on_disorder,
                     **options,
                     **said,
@@ -131,17 +121,23 @@ def tune(
         console.done(result)
 
 
-def _only_resume(given: dict[str, Any]) -> None:
-    names = [name for name, value in given.items() if value is not None]
+def _only_resume(given: list[str]) -> None:
+    names = [name for name in given if name not in _WITH_RESUME]
     if names:
         msg = f"--resume: got {', '.join(names)} too, expected --trials, --timeout or --keep: the study knows its own options"
         raise ValueError(msg)
 
 
-def _options(texts: list[str]) -> dict[str, Any]:
+def _options(texts: list[str], given: list[str]) -> dict[str, Any]:
+    """What `--set` says. Raises ValueError for an option that another argument, of those given, says too."""
     from cgfast.tuning.space import parse_assignments, parse_option
 
-    return {name: parse_option(name, text) for name, text in parse_assignments(texts, "--set").items()}
+    found = {name: parse_option(name, text) for name, text in parse_assignments(texts, "--set").items()}
+    both = [name for name in found if f"--{name}" in given]
+    if both:
+        msg = f"--set: got {both[0]} and --{both[0]} too, expected one of them"
+        raise ValueError(msg)
+    return found
 
 
 def _space(file: Path | None, texts: list[str]) -> dict[str, Any] | None:
@@ -150,9 +146,3 @@ def _space(file: Path | None, texts: list[str]) -> dict[str, Any] | None:
     if file is None and not texts:
         return None
     return (read_space(file) if file is not None else {}) | parse_assignments(texts, "--search")
-
-
-def _default_folder(target: str) -> Path:
-    """`<target>-study` in the current folder."""
-    name = "".join(c if c.isalnum() or c in "_-." else "-" for c in target).strip("-.") or "cgfast"
-    return Path(f"{name}-study")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cgfast.cli.metrics_table import metrics_table
 from cgfast.cli.progress import duration
 from cgfast.cli.training_progress import WIDTH, TrainingConsole
 
@@ -76,15 +77,7 @@ class TuningConsole:
         for name, value in result.best_options.items():
             options.add_row(name, _short(value))
         out.print(options)
-        metrics = Table(box=SIMPLE, title=f"{result.part} part", title_justify="left", pad_edge=False)
-        for name in ("target", "metric", "value", "unit"):
-            metrics.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
-        for target in result.model.targets:
-            for name, number in result.metrics[target.column].items():
-                unit = target.unit if name in ("mae", "rmse", "max_error") else ""
-                shown = "-" if number is None else f"{number:,.0f}" if name == "n" else f"{number:.4f}"
-                metrics.add_row(*(Text(cell) for cell in (target.column, name, shown, "" if unit == "1" else unit)))
-        out.print(metrics)
+        out.print(metrics_table(result.model.targets, result.metrics, result.part))
         states = [row.state for row in result.trials]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         account = f"{result.n_done} of {result.n_trials} trials ({counts}) in {duration(result.seconds)}"

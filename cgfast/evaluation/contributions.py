@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgfast._files import write_text
 from cgfast.elements import MAX_ATOMIC_NUMBER, SYMBOLS
-from cgfast.evaluation.files import write_text
 from cgfast.evaluation.opening import open_model
 from cgfast.evaluation.perovskite import ROLES, site_roles
-from cgfast.evaluation.stream import CrystalTable, Source, check_table_out, compute_table
+from cgfast.evaluation.stream import CrystalTable, Input, check_table_out, compute_table
 from cgfast.io.batch import printable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cgfast.screening.result import Progress
 
 ALL_SITES = "all"
+_READOUTS, _POOLINGS = ("atom", "site"), ("mean", "sum")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Explanation(CrystalTable):
         With `sites=True` two tables, of the A and the B sites. Raises ValueError if the file cannot be written, or no crystal
         has A and B sites.
         """
+        from cgfast.evaluation.page import figure_html, page_html
         from cgfast.evaluation.periodic_table import periodic_figure
-        from cgfast.evaluation.report import figure_html, page_html
 
         rows = self.elements.to_pylist()
         groups = {row["sites"] for row in rows}
@@ -83,10 +84,11 @@ def explain(
     atom_init: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Explanation:
-    """What each site contributes to the prediction of a model with the site readout (`readout="site"`).
+    """What each site contributes to the prediction of a model with a readout per atom (`readout="atom"` or `"site"`).
 
-    The contribution of site i is w . x_i + b in the unit of the target (Xie & Grossman 2018, PRL 120, 145301, Fig. 3). For a
-    model that pools by mean the mean of a crystal's contributions is its prediction; for one that pools by sum, their sum. An
+    In the unit of the target. For a model that pools by mean the mean of a crystal's contributions is its prediction; for one
+    that pools by sum, their sum. With readout="site" the contribution of site i is w . x_i + b, linear in its features (Xie &
+    Grossman 2018, PRL 120, 145301, Fig. 3); with readout="atom" it is what the head, a network of its own, makes of x_i. An
     ensemble's contributions are the means over its members.
 
     Args:
@@ -109,8 +111,8 @@ def explain(
         Explanation. Rows are in input order.
 
     Raises:
-        ValueError: A model without site readout, a target of classes (contributions do not add up to a probability), and what
-            `cgfast.embed` refuses; with `sites`, when no crystal is an ABX3 of five atoms.
+        ValueError: A model that reads out pooled atoms, a target of classes (contributions do not add up to a probability),
+            and what `cgfast.embed` refuses; with `sites`, when no crystal is an ABX3 of five atoms.
 
     Deterministic: the same rows and model give the same bits, for any thread count.
     """
@@ -128,7 +130,7 @@ def explain(
 
     reduce = loaded.networks[0].pooling
     done = compute_table(
-        Source(data, on_disorder, time_limit, columns, format),
+        Input(data, on_disorder, time_limit, columns, format),
         loaded,
         _contributions_of(loaded, index),
         make_table,
@@ -149,16 +151,22 @@ def explain(
 
 
 def _target_index(model: PropertyModel, column: str | None) -> int:
+    network = model.networks[0]
+    if network.readout not in _READOUTS:
+        expected = " or ".join(map(repr, _READOUTS))
+        msg = f"model: {model.name} has readout={network.readout!r}, expected a model trained with readout={expected}"
+        raise ValueError(msg)
+    if network.pooling not in _POOLINGS:
+        msg = (
+            f"model: {model.name} pools by {network.pooling}, expected {' or '.join(_POOLINGS)}, to which contributions add up"
+        )
+        raise ValueError(msg)
     names = [target.column for target in model.targets]
     if column is None and len(names) > 1:
         msg = f"target: needed for {model.name}, which has several: expected one of {', '.join(names)}"
         raise ValueError(msg)
     if column is not None and column not in names:
         msg = f"target: got {column!r}, expected one of {', '.join(names)}"
-        raise ValueError(msg)
-    readout = model.networks[0].readout
-    if readout != "site":
-        msg = f"model: {model.name} has readout={readout!r}, expected a model trained with readout='site'"
         raise ValueError(msg)
     index = 0 if column is None else names.index(column)
     if model.targets[index].classes is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cgfast.evaluation.opening import open_model
-from cgfast.evaluation.stream import CrystalTable, Source, check_table_out, compute_table
+from cgfast.evaluation.stream import CrystalTable, Input, check_table_out, compute_table
 from cgfast.io.batch import printable
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def embed(
     network = loaded.networks[member]
     length = int(network.embedding.out_features)
     done = compute_table(
-        Source(data, on_disorder, time_limit, columns, format),
+        Input(data, on_disorder, time_limit, columns, format),
         loaded,
         _features_of(network, atoms=atoms),
         lambda crystals, rows, computed: _table(crystals, rows, computed, length, atoms=atoms),

@@ -22,6 +22,7 @@ _DIAGONAL = {"dash": "dash", "color": "#888888", "width": 1}
 _ERROR_BINS = 60
 _EPOCH = "epoch"
 _NO_CURVES = (_EPOCH, "time_s", "learning_rate")
+_COLOURS = ("#636efa", "#ef553b", "#00cc96", "#ab63fa", "#ffa15a", "#19d3f3", "#ff6692", "#b6e880")
 
 Figure = Any  # plotly is optional
 
@@ -125,14 +126,16 @@ def probability_figures(truth: NDArray[np.float64], probability: NDArray[np.floa
     return [spread, trust]
 
 
-def learning_figure(history: Mapping[str, Sequence[float | None]]) -> Figure | None:
-    """Losses and scores by epoch on a logarithmic axis; None where there is nothing to draw."""
-    curves = {name: values for name, values in history.items() if name not in _NO_CURVES}
-    curves = {name: values for name, values in curves.items() if any(value is not None for value in values)}
-    if not curves:
-        return None
+def learning_figure(histories: Sequence[Mapping[str, Sequence[float | None]]]) -> Figure | None:
+    """Losses and scores by epoch on a logarithmic axis, of all members of an ensemble; None where there is nothing to draw."""
+    names = list(dict.fromkeys(name for history in histories for name in history if name not in _NO_CURVES))
     figure = _figure("Learning curve", "epoch", "loss, score")
-    for name, values in curves.items():
-        _add_line(figure, history[_EPOCH], values, html.escape(name))
+    for number, name in enumerate(names):
+        curves = [(history[_EPOCH], history.get(name, ())) for history in histories]
+        drawn = [(x, y) for x, y in curves if any(value is not None for value in y)]
+        for k, (x, y) in enumerate(drawn):
+            # One entry in the legend for the members together, which have one colour.
+            look = {"line": {"color": _COLOURS[number % len(_COLOURS)], "width": 2 if len(drawn) == 1 else 1}}
+            _add_line(figure, x, y, html.escape(name), legendgroup=str(number), showlegend=k == 0, **look)
     figure.update_yaxes(type="log")
-    return figure
+    return figure if figure.data else None

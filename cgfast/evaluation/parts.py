@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgfast.io.batch import id_text
+
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
 SPLIT_FILE = "split.csv"
-DEFAULT_PART = "test"
+DEFAULT_PART, TRAINING_PART = "test", "train"
 
 
 def split_file(model_source: str, split: str | os.PathLike[str] | None, part: str | None) -> Path | None:
@@ -27,8 +29,9 @@ def split_file(model_source: str, split: str | os.PathLike[str] | None, part: st
     if part is None:
         return None
     path = Path(model_source) / SPLIT_FILE
-    if not path.is_file():
-        msg = f"part: got {part!r}, but {model_source} has no {SPLIT_FILE}: expected split to name a file (id, row, part)"
+    if not (model_source and path.is_file()):
+        place = model_source or "a model in memory"
+        msg = f"part: got {part!r}, but {place} has no {SPLIT_FILE}: expected split to name a file (id, row, part)"
         raise ValueError(msg)
     return path
 
@@ -64,8 +67,9 @@ def in_part(part: dict[int, str], rows: NDArray[np.int64], ids: NDArray[Any], fa
 
     Raises ValueError if the split was made for other data: a row that is neither here nor failed, or has another id here.
     """
-    here = dict(zip(rows.tolist(), map(str, ids.tolist()), strict=True))
-    for row, expected in part.items():
+    here = _names(rows, ids)
+    for row, name in part.items():
+        expected = id_text(name)
         if row in here and here[row] != expected:
             msg = f"split: row {row} is {expected!r}, but {here[row]!r} in the data; expected the data it was made for"
             raise ValueError(msg)
@@ -73,3 +77,25 @@ def in_part(part: dict[int, str], rows: NDArray[np.int64], ids: NDArray[Any], fa
             msg = f"split: row {row} (id {expected!r}) is not in the data; expected the data it was made for"
             raise ValueError(msg)
     return np.isin(rows, list(part))
+
+
+def count_training_rows(model_source: str, rows: NDArray[np.int64], ids: NDArray[Any]) -> int:
+    """How many of the rows trained the model: those that the split in its folder has for training, with the same id.
+
+    0 without such a split, and where it was made for other data: a row of it has another id here.
+    """
+    path = Path(model_source) / SPLIT_FILE
+    if not (model_source and path.is_file()):
+        return 0
+    try:
+        trained = read_part(path, TRAINING_PART)
+    except ValueError:  # no split, or nothing trained: nobody asked for it
+        return 0
+    here = _names(rows, ids)
+    same = [here[row] == id_text(name) for row, name in trained.items() if row in here]
+    return len(same) if all(same) else 0
+
+
+def _names(rows: NDArray[np.int64], ids: NDArray[Any]) -> dict[int, str]:
+    """Row of the input -> id, as split files hold it."""
+    return dict(zip(rows.tolist(), (id_text(str(name)) for name in ids.tolist()), strict=True))

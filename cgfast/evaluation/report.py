@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cgfast._optional import require
 from cgfast.elements import SYMBOLS
 from cgfast.evaluation.figures import (
     Figure,
@@ -20,53 +19,18 @@ from cgfast.evaluation.figures import (
     with_unit,
 )
 from cgfast.evaluation.metrics import Metrics, rounded
+from cgfast.evaluation.page import figure_html, page_html, table_html
 from cgfast.evaluation.periodic_table import periodic_figure
 from cgfast.evaluation.results import TRUTH_SUFFIX
 from cgfast.io.batch import printable
 from cgfast.models.targets import STD_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     import pyarrow as pa
 
     from cgfast.evaluation.results import Evaluation, TargetEvaluation
 
 _FAILURES_SHOWN = 100
-# The page may run what is in it and load nothing: the browser itself sees to that.
-_POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
-_STYLE = """
-body { font-family: system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.8rem; border-bottom: 1px solid #ddd; text-align: left; }
-td.number, th.number { text-align: right; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; }
-.figures > div { flex: 1 1 30rem; min-width: 24rem; }
-"""
-
-
-def page_html(title: str, parts: Iterable[str]) -> str:
-    """A whole page with plotly.js in it, once."""
-    script = require("plotly.offline", "train").get_plotlyjs()
-    head = (
-        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>\n<script>{script}</script>"
-    )
-    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *parts])
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
-
-
-def figure_html(figure: Figure, name: str, height: int = 460) -> str:
-    """A figure as a part of a page. name: unique in the page."""
-    text: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        include_mathjax=False,
-        div_id=name,
-        default_height=f"{height}px",
-        config={"displaylogo": False, "responsive": True},
-    )
-    return text
 
 
 def report_html(evaluation: Evaluation) -> str:
@@ -80,7 +44,7 @@ def report_html(evaluation: Evaluation) -> str:
     ]
     for number, (column, target) in enumerate(evaluation.targets.items()):
         parts += _target_parts(evaluation, column, target, f"target-{number}")
-    curve = learning_figure(evaluation.history)
+    curve = learning_figure(evaluation.histories)
     if curve is not None:
         parts += ["<h2>Training</h2>", figure_html(curve, "learning-curve")]
     parts += _failure_parts(evaluation)
@@ -95,7 +59,7 @@ def _target_parts(evaluation: Evaluation, column: str, target: TargetEvaluation,
     ]
     if target.counts:
         rows = [(name.replace("_", " "), f"{count:,}") for name, count in target.counts.items()]
-        parts.append(_table(("truth and prediction", "rows"), rows, numeric={1}))
+        parts.append(table_html(("truth and prediction", "rows"), rows, numeric={1}))
     if not target.n:
         return parts
     figures = _target_figures(evaluation.predictions, column, target)
@@ -146,14 +110,14 @@ def _metrics_table(*several: Metrics) -> str:
         for name, value in metrics.values.items():
             unit = "" if metrics.units[name] == "1" else metrics.units[name]
             rows.append((name, rounded(value), metrics.undefined.get(name, unit)))
-    return _table(("metric", "value", "unit"), rows, numeric={1})
+    return table_html(("metric", "value", "unit"), rows, numeric={1})
 
 
 def _arrow_table(table: pa.Table) -> str:
     kinds = [str(field.type) for field in table.schema]
     numeric = {k for k, kind in enumerate(kinds) if kind != "string"}
     rows = [[rounded(cell) if isinstance(cell, float) else str(cell) for cell in row.values()] for row in table.to_pylist()]
-    return _table(table.column_names, rows, numeric=numeric)
+    return table_html(table.column_names, rows, numeric=numeric)
 
 
 def _failure_parts(evaluation: Evaluation) -> list[str]:
@@ -163,13 +127,4 @@ def _failure_parts(evaluation: Evaluation) -> list[str]:
     more = len(evaluation.failures) - len(shown)
     rows = [(printable(f.id), str(f.row), f.stage, printable(f.reason)) for f in shown]
     rest = [f"<p>... and {more:,} more failures</p>"] if more else []
-    return ["<h2>Failures</h2>", _table(("id", "row", "stage", "reason"), rows, numeric={1}), *rest]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: set[int]) -> str:
-    def cells(tag: str, values: Sequence[Any]) -> str:
-        kinds = [' class="number"' if k in numeric else "" for k in range(len(values))]
-        return "".join(f"<{tag}{kind}>{html.escape(str(v))}</{tag}>" for kind, v in zip(kinds, values, strict=True))
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead>\n<tbody>{body}</tbody></table>"
+    return ["<h2>Failures</h2>", table_html(("id", "row", "stage", "reason"), rows, numeric={1}), *rest]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgfast.evaluation.files import write_text
+from cgfast._files import write_text
 from cgfast.io.batch import printable
 from cgfast.screening.writer import OutputFile, check_out
 
@@ -72,7 +72,8 @@ class Evaluation:
     model, sha256: which one. data: where the crystals came from. part: the part of the split that was evaluated, None: all.
     n_rows = n_evaluated + len(failures) + n_outside. targets: by output column. predictions: Arrow table with `id`, `row`,
     `formula`, `n_atoms` and, for each target, `<column>_true`, `<column>` and, for an ensemble, `<column>_std`; one row per row
-    evaluated, in input order. history: learning curve, column -> numbers, empty if there is none. notes: worth reading.
+    evaluated, in input order. histories: learning curves of the members, column -> numbers, as far as there are. notes: worth
+    reading.
     """
 
     model: str
@@ -85,7 +86,7 @@ class Evaluation:
     failures: tuple[Failure, ...]
     targets: dict[str, TargetEvaluation]
     predictions: pa.Table
-    history: dict[str, list[float | None]] = field(default_factory=dict)
+    histories: tuple[dict[str, list[float | None]], ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -101,7 +102,7 @@ class Evaluation:
         return line if self.part is None else f"{line}, {self.n_outside:,} outside of the part {self.part!r}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but predictions and learning curve as plain JSON types."""
+        """Everything but predictions and learning curves as plain JSON types."""
         failures = [failure._asdict() for failure in self.failures]
         return {
             "format": FORMAT,

@@ -13,18 +13,18 @@ from cgfast.evaluation.batches import BatchFunction
 from cgfast.evaluation.breakdown import by_element, by_size, worst_rows
 from cgfast.evaluation.calibration import class_calibration, std_calibration
 from cgfast.evaluation.formulas import reduced_formulas
-from cgfast.evaluation.history import read_history
+from cgfast.evaluation.history import read_histories
 from cgfast.evaluation.metrics import Metrics, class_metrics, confusion, regression_metrics
 from cgfast.evaluation.opening import data_name, open_model
-from cgfast.evaluation.parts import DEFAULT_PART, in_part, read_part, split_file
+from cgfast.evaluation.parts import DEFAULT_PART, TRAINING_PART, count_training_rows, in_part, read_part, split_file
 from cgfast.evaluation.results import TRUTH_SUFFIX, Evaluation, TargetEvaluation
-from cgfast.evaluation.truths import Wanted, read_truths, unit_notes, wanted_targets
+from cgfast.evaluation.truths import TargetLabel, read_truths, unit_notes, wanted_targets
 from cgfast.io.batch import Failure, printable
 from cgfast.models.targets import STD_SUFFIX
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -115,8 +115,8 @@ def evaluate(
         failures=tuple(failures),
         targets={w.target.column: _evaluate_target(w, sample, names, t) for t, w in enumerate(wanted)},
         predictions=_prediction_table(wanted, sample, names),
-        history=read_history(loaded),
-        notes=(*labelled.notes, *unit_notes(wanted, labelled)),
+        histories=read_histories(loaded),
+        notes=(*labelled.notes, *unit_notes(wanted, labelled), *_training_notes(loaded, sample, part)),
         seconds=time.perf_counter() - started,
     )
 
@@ -147,6 +147,14 @@ def _sample(
     return _Sample(crystals[done.index], data.rows[good], data.values[good], done.crystals), failures, n_outside
 
 
+def _training_notes(model: PropertyModel, sample: _Sample, part: str | None) -> Iterator[str]:
+    """A sentence if metrics that are not said to be of the training part are of rows that trained the model."""
+    trained = 0 if part == TRAINING_PART else count_training_rows(model.source, sample.rows, sample.crystals.ids)
+    if trained:
+        of = f"{trained:,} of these {len(sample.rows):,} rows"
+        yield f"{of} trained the model, whose errors there flatter it: part='test' leaves them out"
+
+
 def _predict_with(model: PropertyModel) -> Any:  # noqa: ANN401 - see BatchFunction
     def function(graph: CrystalGraph) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
         return model.predict_columns(graph), np.empty((len(graph.atomic_numbers), 0))
@@ -154,7 +162,7 @@ def _predict_with(model: PropertyModel) -> Any:  # noqa: ANN401 - see BatchFunct
     return function
 
 
-def _evaluate_target(wanted: Wanted, sample: _Sample, names: list[str], t: int) -> TargetEvaluation:
+def _evaluate_target(wanted: TargetLabel, sample: _Sample, names: list[str], t: int) -> TargetEvaluation:
     target, label = wanted
     known = ~np.isnan(sample.truths[:, t])
     truth, crystals = sample.truths[known, t], sample.crystals[known]
@@ -203,7 +211,7 @@ def _worst_table(
     )
 
 
-def _prediction_table(wanted: Sequence[Wanted], sample: _Sample, names: list[str]) -> pa.Table:
+def _prediction_table(wanted: Sequence[TargetLabel], sample: _Sample, names: list[str]) -> pa.Table:
     import pyarrow as pa
 
     crystals = sample.crystals

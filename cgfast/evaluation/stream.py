@@ -61,7 +61,7 @@ class CrystalTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Input:
     """Where crystals come from: a path, paths, `Crystals` or an open Reader, and how to read them (see cgfast.io.read)."""
 
     data: Any
@@ -81,7 +81,7 @@ def check_table_out(out: str | os.PathLike[str] | None, *, nested: bool) -> Path
 
 
 def compute_table(
-    source: Source,
+    source: Input,
     model: PropertyModel,
     function: GraphFunction,
     make_table: MakeTable,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Failure", "StructureBatch", "drop_problems", "printable", "rebatch"]
+__all__ = ["Failure", "StructureBatch", "drop_problems", "id_text", "printable", "rebatch"]
 
 
 def printable(text: str) -> str:
@@ -26,6 +26,11 @@ def printable(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # surrogates that stand for no byte
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def id_text(name: str) -> str:
+    r"""An id as CSV files hold it: printable, and a carriage return, which ends a line for those who read, as ``\r``."""
+    return printable(name).replace("\r", "\\r")
 
 
 class Failure(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cgfast.io.cif_fallback import Fallback
 from cgfast.io.cif_source import Row, batches_of, read_rows
-from cgfast.io.places import FileEntry
+from cgfast.io.entries import FileEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,12 @@ class CgcnnFolder:
             message = f"{path} has no column {', '.join(missing)}. Columns found: {found}"
             raise ValueError(message)
         self.n_rows: int | None = len(self.ids)
-        self.n_rows_estimate = len(self.ids)
+        self.n_rows_estimate: int | None = len(self.ids)
+
+    @property
+    def n_files(self) -> int:
+        """CIF files that the CSV names."""
+        return len(self.ids)
 
     def columns(self) -> dict[str, str]:
         """Names of the columns that can be kept -> their type."""

@@ -1,18 +1,15 @@
-"""CIF files from wherever they lie, as rows of crystals and failures."""
+"""CIF files as rows of crystals and failures."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cgfast.crystals import Crystals
 from cgfast.io import cif
 from cgfast.io.batch import Failure, StructureBatch, printable
-from cgfast.io.cif_fallback import Fallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,22 +17,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from cgfast.io.places import Archive
+    from cgfast.io.cif_fallback import Fallback
+    from cgfast.io.entries import Entry
 
-__all__ = ["CifSource", "Entry", "Row", "batches_of", "read_rows", "unique_ids"]
-
-
-class Entry(Protocol):
-    """One CIF that may be read later."""
-
-    @property
-    def name(self) -> str:
-        """Where it lies, for messages."""
-        ...
-
-    def read(self, limit: int) -> bytes:
-        """Its bytes, at most ``limit`` of them; OSError or ValueError with a sentence if that fails."""
-        ...
+__all__ = ["Row", "batches_of", "read_rows"]
 
 
 class Row(NamedTuple):
@@ -122,26 +107,6 @@ def _second_opinion(refusal: cif.Refused, text: str, fallback: Fallback) -> cif.
     return content
 
 
-def unique_ids(names: Sequence[str]) -> list[str]:
-    """Ids for CIF files from their paths: the stem, or the path without suffix where stems repeat.
-
-    The second file of one path (a zip may hold such) gets ``#2`` after it, and so on.
-    """
-    paths = [printable(name.replace("\\", "/")) for name in names]
-    trimmed = [path[: -len(".cif")] if path.lower().endswith(".cif") else path for path in paths]
-    stems = [path.rsplit("/", 1)[-1] for path in trimmed]
-    count = Counter(stems)
-    ids = [stem if count[stem] == 1 else path for stem, path in zip(stems, trimmed, strict=True)]
-    if len(set(ids)) == len(ids):
-        return ids
-    seen: Counter[str] = Counter()
-    for k, name in enumerate(ids):
-        seen[name] += 1
-        if seen[name] > 1:
-            ids[k] = f"{name}#{seen[name]}"
-    return ids
-
-
 def batches_of(
     rows: Iterable[Row], batch_rows: int, columns: Callable[[NDArray[np.int64]], pa.Table] | None = None
 ) -> Iterator[StructureBatch]:
@@ -174,46 +139,5 @@ def _batch(rows: list[Row], start: int, columns: Callable[[NDArray[np.int64]], p
         graph_ptr=np.cumsum([0, *counts]),
         ids=[name for _, name, _ in good],
     )
-    index = [row for row, _, _ in good]
-    places = np.array(index, dtype=np.int64)
-    table = columns(places) if columns is not None else None
-    return StructureBatch(crystals, places, failures, len(rows), table)
-
-
-class CifSource:
-    """CIF files of a folder, glob or zip, each read when its turn comes."""
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        ids: Sequence[str],
-        on_disorder: str,
-        time_limit: float,
-        archive: Archive | None = None,
-    ) -> None:
-        self.format = "cif"
-        self.id_source = "file name"
-        self.archive = archive
-        self.entries = list(entries)
-        self.ids = list(ids)
-        self.on_disorder = on_disorder
-        self.time_limit = time_limit
-        # a file may hold several data blocks: only reading it tells
-        self.n_rows: int | None = None
-        self.n_rows_estimate = len(self.entries)
-
-    def files(self) -> list[Path]:
-        """The files read from: each CIF, or the zip they are in."""
-        if self.archive is not None:
-            return [self.archive.path]
-        return [Path(entry.name) for entry in self.entries]
-
-    def pieces(self, batch_rows: int) -> Iterator[StructureBatch]:
-        """All rows in order, at most ``batch_rows`` at a time."""
-        with self.archive or contextlib.nullcontext(), Fallback(self.time_limit) as fallback:
-            rows = (
-                row
-                for entry, stem in zip(self.entries, self.ids, strict=True)
-                for row in read_rows(entry, stem, fallback, self.on_disorder)
-            )
-            yield from batches_of(rows, batch_rows)
+    index = np.array([row for row, _, _ in good], dtype=np.int64)
+    return StructureBatch(crystals, index, failures, len(rows), None if columns is None else columns(index))

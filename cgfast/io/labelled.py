@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ class LabelledCrystals:
     int64 rows of the input. failures: rows that gave no crystal. n_rows: rows of input, B + failures. labels: the T labels
     as they were asked for. units: (T,) what the table says of its columns, "" where it says nothing. classes: (T,) the two
     names of a text column's classes, else None. binary: (T,) whether a label is a truth value or a question. notes: what a
-    reader of the labels should know, a sentence each. extra: further columns that were asked for, by name.
+    reader of the labels should know, a sentence each. extra: further columns that were asked for, by name. literal: those of
+    the labels that are names of columns to the letter, though they look like `log10(...)` or a question.
     """
 
     crystals: Crystals
@@ -41,9 +43,33 @@ class LabelledCrystals:
     binary: tuple[bool, ...]
     notes: tuple[str, ...] = ()
     extra: dict[str, list[Any]] = field(default_factory=dict)
+    literal: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.crystals)
+
+    def misfit(self, index: int, classes: tuple[str, ...] | None) -> str | None:
+        """Why the label of this index is not one of a target with these classes (None: of a number); None if it is.
+
+        A clause to go behind the label's name: "is text (a and b), expected numbers".
+        """
+        words = self.classes[index]
+        if classes is None:
+            return None if words is None else f"is text ({' and '.join(words)}), expected numbers"
+        if words is not None and words != classes:
+            return f"has the classes {' and '.join(words)}, expected {' and '.join(classes)}"
+        values = self.values[:, index]
+        odd = values[~np.isnan(values) & ~np.isin(values, (0.0, 1.0))]
+        if len(odd):
+            return (
+                f"holds {odd[0]:g}, expected 0 and 1 for {' and '.join(classes)}; a question like COLUMN<NUMBER makes "
+                "classes of numbers"
+            )
+        return None
+
+    def parsed(self) -> tuple[Label, ...]:
+        """(T,) what each label reads."""
+        return tuple(Label.parse(label, self.literal) for label in self.labels)
 
     def __getitem__(self, index: NDArray[np.int64]) -> LabelledCrystals:
         """The crystals of `index` (positions, not input rows), without the failures."""
@@ -59,11 +85,12 @@ class LabelledCrystals:
             self.binary,
             self.notes,
             {name: [column[i] for i in index.tolist()] for name, column in self.extra.items()},
+            self.literal,
         )
 
 
 def read_labelled(
-    source: Any,  # noqa: ANN401 - what cgfast.io.read takes, or a Reader
+    source: Any,  # noqa: ANN401 - what cgfast.io.read takes
     labels: Sequence[str],
     *,
     classes: Sequence[tuple[str, ...] | None] | None = None,
@@ -76,17 +103,22 @@ def read_labelled(
     """Read crystals and their labels into memory.
 
     source: what cgfast.io.read() takes (a 2018 folder's columns are `target`, `target_1`, ...). labels: each `COLUMN`,
-    `log10(COLUMN)`, `COLUMN<NUMBER` or `COLUMN>NUMBER` (a question: 1.0 where it holds). classes: for labels of text
-    columns, the two class names in order; default: the two that are found, sorted. extra: columns to read beside.
+    `log10(COLUMN)`, `COLUMN<NUMBER` or `COLUMN>NUMBER` (a question: 1.0 where it holds); if there is a column of that very
+    name, it is meant. classes: for labels of text columns, the two class names in order; default: the two that are found,
+    sorted. extra: columns to read beside.
 
     Raises ValueError for a column that is not there (naming those that are), labels that are no numbers (see Label.read),
     no row with a crystal, and what cgfast.io.read() refuses.
     """
     from cgfast.io import read
 
-    parsed = [Label.parse(label) for label in labels]
+    options: dict[str, Any] = {"columns": columns, "format": format, "on_disorder": on_disorder, "time_limit": time_limit}
+    if not isinstance(source, str | os.PathLike):
+        source = list(source)  # it may be opened twice
+    there = read(source, **options).properties() if any(map(_is_formula, labels)) else ()
+    parsed = [Label.parse(label, there) for label in labels]
     wanted = list(dict.fromkeys([*(label.column for label in parsed), *extra]))
-    reader = read(source, keep=wanted, columns=columns, format=format, on_disorder=on_disorder, time_limit=time_limit)
+    reader = read(source, keep=wanted, **options)
     crystals: list[Crystals] = []
     rows: list[NDArray[np.int64]] = []
     tables: list[pa.Table] = []
@@ -134,7 +166,16 @@ def _labelled(
         tuple(_is_binary(table, label) for label in parsed),
         tuple(_notes(parsed, values, table)),
         {name: table.column(name).to_pylist() for name in extra},
+        tuple(text for label in parsed if label.is_plain and _is_formula(text := str(label))),
     )
+
+
+def _is_formula(text: str) -> bool:
+    """Whether `text` would mean something else than a column of this name."""
+    try:
+        return not Label.parse(text).is_plain
+    except ValueError:
+        return True
 
 
 def _names(table: pa.Table, label: Label) -> tuple[str, ...] | None:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
 LOG10 = "log10"
 _LOG = re.compile(rf"{LOG10}\(\s*(?P<column>\S|\S.*\S)\s*\)")
 _QUESTION = re.compile(r"(?P<column>[^<>=]+)(?P<relation>[<>])(?P<bound>[^<>=]+)")
+_NAMED = re.compile(r"\s*(?P<name>[^<>=()]+?)\s*=\s*(?P<label>.+)")
 _ANSWERS = {"false": 0.0, "no": 0.0, "true": 1.0, "yes": 1.0}
 
 
@@ -27,9 +30,14 @@ class Label(NamedTuple):
     bound: float = math.nan
 
     @classmethod
-    def parse(cls, text: str) -> Label:
-        """The label that `text` names. Raises ValueError for an empty name and a bound that is no number."""
+    def parse(cls, text: str, columns: Collection[str] = ()) -> Label:
+        """The label that `text` names. columns: of the table; one that has this very name is meant, whatever it looks like.
+
+        Raises ValueError for an empty name and a bound that is no number.
+        """
         stripped = text.strip() if isinstance(text, str) else ""
+        if stripped and stripped in columns:
+            return cls(stripped)
         if found := _LOG.fullmatch(stripped):
             return cls(found["column"], log10=True)
         if found := _QUESTION.fullmatch(stripped):
@@ -42,6 +50,11 @@ class Label(NamedTuple):
             msg = f"target must be COLUMN, log10(COLUMN), COLUMN<NUMBER or COLUMN>NUMBER, got {text!r}"
             raise ValueError(msg)
         return cls(stripped)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a column as it stands."""
+        return not self.log10 and self.relation is None
 
     def __str__(self) -> str:
         if self.log10:
@@ -83,6 +96,12 @@ class Label(NamedTuple):
             return _classified(self.column, values.to_pylist(), classes)
         msg = f"target {self.column}: got a column of {kind}, expected numbers, truth values or two names of classes"
         raise ValueError(msg)
+
+
+def split_name(text: str) -> tuple[str | None, str]:
+    """`NAME=LABEL` as (NAME, LABEL), `LABEL` as (None, LABEL)."""
+    found = _NAMED.fullmatch(text)
+    return (found["name"], found["label"]) if found else (None, text)
 
 
 def text_classes(name: str, values: list[str | None]) -> tuple[str, str] | None:

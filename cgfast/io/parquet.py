@@ -68,9 +68,15 @@ class ParquetSource:
                 total += file.metadata.num_rows
             finally:
                 file.close()
-        self.n_rows = self.n_rows_estimate = total
+        self.n_rows = total
+        self.n_rows_estimate: int | None = total
         sources = {self._present(schema).get("id", "row number") for schema in self.schemas}
         self.id_source = ", ".join(sorted(sources))
+
+    @property
+    def n_files(self) -> int:
+        """Files read."""
+        return len(self.paths)
 
     def files(self) -> list[Path]:
         """The files read."""
@@ -106,6 +112,16 @@ class ParquetSource:
             unit = (one.metadata or {}).get(b"unit", b"").decode("utf-8", "replace")
             found[one.name] = str(one.type) + (f" ({unit})" if unit else "")
         return found
+
+    def property_names(self) -> list[str]:
+        """Columns of every file that have no part in the structures."""
+        used = {name for schema in self.schemas for name in self._present(schema).values()}
+        first, *others = self.schemas
+        return [
+            name
+            for name in first.names
+            if name not in used and first.names.count(name) == 1 and all(other.names.count(name) == 1 for other in others)
+        ]
 
     def _open(self, path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
         import pyarrow as pa

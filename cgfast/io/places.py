@@ -1,119 +1,25 @@
-"""Where structure files lie: paths, folders, globs and zips, told apart by what is in them."""
+"""Where structure files lie: paths, folders and globs, told apart by what is in them."""
 
 from __future__ import annotations
 
 import glob
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING
+
+from cgfast.io import compression
+from cgfast.io.formats import FORMATS, HEAD_BYTES, TABLE, Format, Found, by_content, by_name, known
+from cgfast.io.gnome import gnome_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
-__all__ = ["FORMATS", "Archive", "FileEntry", "Found", "ZipEntry", "find", "zip_entries"]
+__all__ = ["counted", "find", "hidden"]
 
-FORMATS = ("parquet", "cif", "cgcnn")
-_PARQUET = (".parquet", ".pq")
 _ID_PROP = "id_prop.csv"
-
-
-class Found(NamedTuple):
-    """Files of one format that belong together."""
-
-    format: str  # one of FORMATS, or "zip"
-    paths: list[Path]  # for "cgcnn": the folder
-    root: Path | None = None  # paths are named relative to it
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file on disk."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Its path."""
-        return str(self.path)
-
-    def read(self, limit: int) -> bytes:
-        """Its first ``limit`` bytes."""
-        if not self.path.is_file():  # a pipe or device would block
-            message = "it is no regular file"
-            raise OSError(message)
-        with self.path.open("rb") as file:
-            return file.read(limit)
-
-
-class Archive:
-    """A zip that is open while it is entered."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._open: zipfile.ZipFile | None = None
-
-    def __enter__(self) -> Self:
-        self._open = zipfile.ZipFile(self.path)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def read(self, member: zipfile.ZipInfo, limit: int) -> bytes:
-        """The first ``limit`` bytes of a member; no more is unpacked."""
-        if self._open is None:
-            message = "the zip is not open"
-            raise OSError(message)
-        with self._open.open(member) as file:
-            return file.read(limit)
-
-
-@dataclass(frozen=True)
-class ZipEntry:
-    """A member of a zip, read without extracting it to disk. Two members may share a name."""
-
-    archive: Archive
-    info: zipfile.ZipInfo
-
-    @property
-    def name(self) -> str:
-        """The zip's path and the member's."""
-        return f"{self.archive.path}/{self.info.filename}"
-
-    def read(self, limit: int) -> bytes:
-        """Its first ``limit`` bytes."""
-        try:
-            return self.archive.read(self.info, limit)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, KeyError) as error:
-            raise OSError(str(error)) from None
-
-
-def zip_entries(path: Path) -> tuple[Archive, list[ZipEntry]]:
-    """A zip and the CIFs in it, sorted by name.
-
-    Raises:
-        ValueError: The file is no zip, or holds no CIF.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            members = file.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        message = f"{path} cannot be read as a zip: {error}"
-        raise ValueError(message) from None
-    cifs = [one for one in members if one.filename.lower().endswith(".cif") and not _hidden(one.filename.split("/"))]
-    if not cifs:
-        message = f"{path} is a zip with {len(members)} entries and no .cif among them{_found(m.filename for m in members)}"
-        raise ValueError(message)
-    archive = Archive(path)
-    return archive, [ZipEntry(archive, one) for one in sorted(cifs, key=lambda one: one.filename)]
+_SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 
 def find(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], format: str | None) -> list[Found]:  # noqa: A002
@@ -138,8 +44,9 @@ def find(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], form
     found: list[Found] = []
     for place in places:
         for one in _find_one(place, format):
+            one = one._replace(only=format)  # noqa: PLW2901
             last = found[-1] if found else None
-            if last and one.format == last.format and one.format in {"parquet", "cif"} and one.root == last.root:
+            if last and one.format == last.format and known(one.format).joins and one.root == last.root:
                 found[-1] = last._replace(paths=[*last.paths, *one.paths])
             else:
                 found.append(one)
@@ -188,39 +95,36 @@ def _without_inner(matches: list[Path], wanted: str | None) -> list[Path]:
 
 
 def _file(path: Path, wanted: str | None) -> Found:
-    suffix = path.suffix.lower()
     if wanted == "cgcnn" or (wanted is None and path.name == _ID_PROP):
         return Found("cgcnn", [path.parent])
-    if suffix == ".zip" and wanted in {None, "cif"}:
-        return Found("zip", [path])
+    rows = _rows(wanted)
+    fitting = by_name(path.name, rows) or (rows if len(rows) == 1 else [])
+    if len(fitting) == 1 and (wanted is not None or fitting[0].sniff is None):
+        return Found(fitting[0].name, [path])
+    head = compression.head(path, HEAD_BYTES)
+    row = by_content(head, fitting) or by_content(head, rows) or (fitting[0] if fitting else None)
+    if row is not None:
+        return Found(row.name, [path])
     if wanted is not None:
         return Found(wanted, [path])
-    if suffix in _PARQUET:
-        return Found("parquet", [path])
-    if suffix == ".cif":
-        return Found("cif", [path])
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}"
-        raise ValueError(message) from None
-    if head == b"PAR1":
-        return Found("parquet", [path])
-    if head == b"PK\x03\x04":
-        return Found("zip", [path])
+    endings = ", ".join(one.suffixes[0] for one in TABLE if one.suffixes)
     message = (
-        f"{path} is no structure file that is known by its name: expected .cif, .parquet, a .zip of CIFs, or a folder "
-        "(or say format=)"
+        f"{path} is no structure file that is known by its name or content: expected {endings}, or a folder (or say format=)"
     )
     raise ValueError(message)
 
 
-def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+def _rows(wanted: str | None) -> list[Format]:
+    """The rows of the table that may be meant."""
+    return [row for row in TABLE if wanted is None or wanted == row.name or wanted in row.holds]
 
 
-def _found(names: Iterable[str]) -> str:
+def hidden(parts: Iterable[str]) -> bool:
+    """Whether a path with these parts is hidden, or an operating system's own."""
+    return any(part.startswith(".") or part in _SYSTEM for part in parts)
+
+
+def counted(names: Iterable[str]) -> str:
     """What lies there instead, for messages: "; found 12 .cif.gz, 1 .txt", the most frequent first."""
     kinds = Counter("".join(PurePath(name).suffixes[-2:]) or "without suffix" for name in names if not name.endswith("/"))
     shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
@@ -242,29 +146,51 @@ def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
             continue
         seen.add((here.st_dev, here.st_ino))
         # sorted: which of two ways to a folder is taken must not depend on the file system
-        inner[:] = sorted(name for name in inner if not _hidden([name]))
-        yield folder, [name for name in names if not _hidden([name])]
+        inner[:] = sorted(name for name in inner if not hidden([name]))
+        yield folder, [name for name in names if not hidden([name])]
 
 
 def _folder(path: Path, wanted: str | None) -> Found:
     if wanted == "cgcnn" or (wanted is None and (path / _ID_PROP).is_file()):
         return Found("cgcnn", [path])
-    parquet: list[Path] = []
-    cifs: list[Path] = []
+    table = gnome_table(path) if wanted in {None, "gnome"} else None
+    if table is not None:
+        return Found("gnome", [table])
+    rows = [row for row in _rows(wanted) if row.rank is not None]
+    by_ending = {ending: row for row in rows for ending in row.endings}
+    patterned = [row for row in rows if row.names]
+    files: dict[str, list[Path]] = {row.name: [] for row in rows}
     others: list[str] = []
     for folder, names in _walk(path):
         for name in names:
-            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million names is slow
-            if suffix in {*_PARQUET, ".cif"}:
-                (cifs if suffix == ".cif" else parquet).append(Path(folder, name))
+            row = by_ending.get(_ending(name)) or next((one for one in patterned if one.fits_name(name)), None)
+            if row is not None:
+                files[row.name].append(Path(folder, name))
             else:
                 others.append(name)
-    if wanted is None and parquet and cifs:
-        message = f"{path} holds {len(parquet)} Parquet and {len(cifs)} CIF files: say format='parquet' or format='cif'"
+    occurring = [row for row in rows if files[row.name]]
+    if not occurring:
+        expected = _either([end for row in rows for end in row.suffixes[:1]], ["id_prop.csv"] if wanted is None else [])
+        message = f"the folder {path} holds no {expected} file{counted(others)}"
         raise ValueError(message)
-    chosen = {"parquet": parquet, "cif": cifs, None: parquet or cifs}[wanted]
-    if not chosen:
-        expected = {"parquet": ".parquet", "cif": ".cif", None: "id_prop.csv, .cif or .parquet"}[wanted]
-        message = f"the folder {path} holds no {expected} file{_found([*others, *(p.name for p in [*parquet, *cifs])])}"
+    lowest = min(row.rank or 0 for row in occurring)
+    chosen = [row for row in occurring if row.rank == lowest]
+    if len({row.open for row in chosen}) > 1:
+        counts = " and ".join(
+            f"{len(files[row.name])} {row.what.removesuffix(' file').removesuffix(' table')}" for row in chosen
+        )
+        say = " or ".join(f"format={row.name!r}" for row in chosen)
+        message = f"{path} holds {counts} files: say {say}"
         raise ValueError(message)
-    return Found("parquet" if chosen is parquet else "cif", sorted(chosen), path)
+    return Found(chosen[0].name, sorted(one for row in chosen for one in files[row.name]), path)
+
+
+def _ending(name: str) -> str:
+    """The suffix of a file name, lower case, with that of a packer."""
+    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122 - a Path for each of a million names is slow
+    return os.path.splitext(stem)[1] + suffix if suffix in compression.SUFFIXES else suffix  # noqa: PTH122
+
+
+def _either(names: list[str], before: list[str]) -> str:
+    names = [*before, *names]
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]

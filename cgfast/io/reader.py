@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cgfast import elements
 from cgfast.io.batch import Failure, StructureBatch, drop_problems, rebatch
-from cgfast.io.cgcnn_folder import CgcnnFolder
-from cgfast.io.cif_source import CifSource, unique_ids
-from cgfast.io.parquet import ParquetSource
-from cgfast.io.places import FileEntry, Found, find, zip_entries
+from cgfast.io.formats import Options, Source, open_source
+from cgfast.io.places import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,18 +23,8 @@ __all__ = ["ON_DISORDER", "Reader"]
 
 ON_DISORDER = ("error", "skip", "majority")
 _LOOK_AT_ROWS = 100_000  # rows that describe() reads: well under a second of Parquet
+_LOOK_AT_RECORDS = 10_000
 _LOOK_AT_FILES = 1000
-
-
-class _Source(Protocol):
-    format: str
-    n_rows: int | None
-    n_rows_estimate: int
-    id_source: str
-
-    def pieces(self, batch_rows: int) -> Iterator[StructureBatch]: ...
-
-    def files(self) -> list[Path]: ...
 
 
 def _refuse_repeated(files: list[Path]) -> None:
@@ -90,17 +78,16 @@ class Reader:
             raise ValueError(message)
         self.batch_rows = int(batch_rows)
         self.keep = tuple(dict.fromkeys(keep))
-        self._on_disorder = on_disorder
-        self._time_limit = float(time_limit)
-        self._columns = columns
-        self._sources: list[_Source] = [self._open(found) for found in find(source, format)]
+        options = Options(columns, self.keep, on_disorder, float(time_limit))
+        self._sources: list[Source] = [open_source(found, options) for found in find(source, format)]
         _refuse_repeated(self.files)
         self._schema = self._kept_schema() if self.keep else None
         counts = [s.n_rows for s in self._sources]
         self.n_rows: int | None = None if None in counts else sum(n for n in counts if n is not None)
         """Rows of input; None where only reading tells (CIF files may hold several structures)."""
-        self.n_rows_estimate: int = sum(s.n_rows_estimate for s in self._sources)
-        """``n_rows`` where it is known, else with one row counted for each CIF file."""
+        guesses = [s.n_rows_estimate for s in self._sources]
+        self.n_rows_estimate: int | None = None if None in guesses else sum(n for n in guesses if n is not None)
+        """``n_rows`` where it is known, else with one row counted for each CIF file; None where nothing is known."""
 
     @property
     def files(self) -> list[Path]:
@@ -112,29 +99,20 @@ class Reader:
         """Arrow schema of ``StructureBatch.columns``; None where nothing is kept."""
         return self._schema
 
-    def _open(self, found: Found) -> _Source:
-        if found.format == "parquet":
-            return ParquetSource(found.paths, self._columns, self.keep, self._on_disorder)
-        if self._columns:
-            message = f"columns is given, but {found.paths[0]} is no Parquet table: expected it only for Parquet"
-            raise ValueError(message)
-        if found.format == "cgcnn":
-            return CgcnnFolder(found.paths[0], self._on_disorder, self._time_limit, self.keep)
-        if self.keep:
-            message = f"keep={list(self.keep)} names columns, but CIF files ({found.paths[0]}) have none"
-            raise ValueError(message)
-        if found.format == "zip":
-            archive, entries = zip_entries(found.paths[0])
-            ids = unique_ids([entry.info.filename for entry in entries])
-            return CifSource(entries, ids, self._on_disorder, self._time_limit, archive)
-        names = [str(p.relative_to(found.root) if found.root else p) for p in found.paths]
-        files = [FileEntry(path) for path in found.paths]
-        return CifSource(files, unique_ids(names), self._on_disorder, self._time_limit)
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the kept columns should know of the rows read so far, a sentence each."""
+        return [note for source in self._sources for note in getattr(source, "notes", ())]
+
+    def properties(self) -> list[str]:
+        """Names that ``keep`` may have: those of every input, without the columns that make the structures."""
+        names = [list(getattr(source, "property_names", source.columns)()) for source in self._sources]
+        return [name for name in names[0] if all(name in others for others in names[1:])]
 
     def _kept_schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
         import pyarrow as pa
 
-        schemas = [s.kept_schema() for s in self._sources if isinstance(s, ParquetSource | CgcnnFolder)]
+        schemas = [s.kept_schema() for s in self._sources]
         try:
             return pa.unify_schemas(schemas, promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -165,15 +143,15 @@ class Reader:
                 yield piece
 
     def describe(self) -> dict[str, Any]:
-        """What the input holds, for people: reads at most 100,000 rows or about 1,000 CIF files.
+        """What the input holds, for people: reads at most 100,000 rows of Parquet, 10,000 records or about 1,000 CIFs.
 
-        Keys: ``format``, ``files``, ``rows`` (None if only reading tells), ``columns`` (name -> type and
-        unit), ``ids`` (where ids come from), ``rows_read``, ``crystals``, ``failures`` (count),
+        Keys: ``format`` (with what kind of it was found), ``files``, ``rows`` (None if only reading tells),
+        ``columns`` (name -> type and unit), ``ids`` (where ids come from), ``rows_read``, ``crystals``, ``failures`` (count),
         ``first_failures`` (up to 5), ``atoms`` (min, median, max, total of the crystals read), ``elements``
         (symbols by atomic number), ``periodic`` (share of crystals periodic on three axes).
         """
-        formats = sorted({s.format for s in self._sources})
-        limit = _LOOK_AT_ROWS if formats == ["parquet"] else _LOOK_AT_FILES
+        formats = sorted({_name(s) for s in self._sources})
+        limit = min(_look_at(s) for s in self._sources)
         counts: list[np.ndarray[Any, Any]] = [np.empty(0, np.int64)]
         present = np.zeros(elements.MAX_ATOMIC_NUMBER + 1, dtype=bool)
         rows = n_failures = periodic = 0
@@ -190,11 +168,10 @@ class Reader:
         atoms = np.concatenate(counts)
         columns: dict[str, str] = {}
         for source in self._sources:
-            if isinstance(source, ParquetSource | CgcnnFolder):
-                columns |= source.columns()
+            columns |= source.columns()
         return {
             "format": "+".join(formats),
-            "files": sum(self._files(s) for s in self._sources),
+            "files": sum(s.n_files for s in self._sources),
             "rows": self.n_rows,
             "columns": columns,
             "ids": ", ".join(sorted({s.id_source for s in self._sources})),
@@ -214,8 +191,14 @@ class Reader:
             "periodic": periodic / len(atoms) if len(atoms) else None,
         }
 
-    @staticmethod
-    def _files(source: _Source) -> int:
-        if isinstance(source, ParquetSource):
-            return len(source.paths)
-        return source.n_rows_estimate
+
+def _name(source: Source) -> str:
+    kind = getattr(source, "kind", "")
+    return f"{source.format} ({kind})" if kind else source.format
+
+
+def _look_at(source: Source) -> int:
+    """Rows that are read for a description: about a second's."""
+    if source.format == "parquet":
+        return _LOOK_AT_ROWS
+    return _LOOK_AT_FILES if source.format in {"cif", "cgcnn"} else _LOOK_AT_RECORDS

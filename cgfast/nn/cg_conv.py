@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from cgfast import functional, ops, reference
 from cgfast.basis import GaussianBasis
-from cgfast.checks import check_pointers, is_autocast
+from cgfast.checks import is_autocast
 from cgfast.graph import CrystalGraph
-from cgfast.nn.edge_rows import FLOWS, EdgeRows, edge_rows, row_weights
-from cgfast.nn.linear_parameters import linear_parameters
+from cgfast.nn.aggregation import aggregate_messages, sum_messages
+from cgfast.nn.edge_rows import FLOWS, edge_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,8 +118,8 @@ class CGConv(nn.Module):
             edge_weight = None if graph is None or self.aggr == "max" else graph.edge_weight
         self._check_dtypes(target, source)
         if self.aggr in {"add", "sum"} and self.bn is None:
-            return self._summed(target, source, rows, term, edge_weight, residual=True)
-        out = self._aggregate(target, source, rows, term, edge_weight)
+            return sum_messages(self, target, source, rows, term, edge_weight, residual=True)
+        out = aggregate_messages(self, target, source, rows, term, edge_weight)
         return (out if self.bn is None else self.bn(out)) + target
 
     def _check_dtypes(self, *parts: Tensor) -> None:
@@ -184,86 +183,8 @@ class CGConv(nn.Module):
         _check_basis(basis, self.dim)
         return {"distances": distances, "basis": basis}
 
-    def _aggregate(
-        self, target: Tensor, source: Tensor, rows: EdgeRows, term: dict[str, Any], edge_weight: Tensor | None
-    ) -> Tensor:
-        """(N, F): messages summed, averaged or maximised over the edges of each target."""
-        if self.aggr == "max":
-            if edge_weight is not None:
-                msg = "edge_weight must be None with aggr='max', got a tensor"
-                raise ValueError(msg)
-            return _largest(target, source, self, rows, term)
-        out = self._summed(target, source, rows, term, edge_weight)
-        return out / row_weights(rows, edge_weight)[:, None].to(out.dtype) if self.aggr == "mean" else out
-
-    def _summed(
-        self,
-        target: Tensor,
-        source: Tensor,
-        rows: EdgeRows,
-        term: dict[str, Any],
-        edge_weight: Tensor | None,
-        *,
-        residual: bool = False,
-    ) -> Tensor:
-        """(N, F): messages summed over the edges of each target, plus the target if it is to be added."""
-        gate, core = linear_parameters(self.lin_f, "lin_f"), linear_parameters(self.lin_s, "lin_s")
-        basis = term.get("basis")
-        start, step, width = (0.0, 1.0, 1.0) if basis is None else (basis.start, basis.step, basis.gaussian_width)
-        layer = ops.GatedLayer(
-            target,
-            None if source is target else source,
-            gate.weight,
-            core.weight,
-            gate.bias,
-            core.bias,
-            rows.source,
-            rows.row_ptr,
-            rows.order,
-            term.get("edge_attr"),
-            term.get("distances"),
-            start,
-            step,
-            width,
-            edge_weight,
-            residual,
-        )
-        if ops.takes_layer(layer):
-            return ops.gated_layer(layer)
-        p, q, weight = self.split(target, source)
-        if term:
-            term["weight"] = weight
-        out = functional.gated_message(p, q, rows.source, rows.row_ptr, **term, edge_weight=edge_weight, order=rows.order)
-        return out + target if residual else out
-
-    def split(self, target: Tensor, source: Tensor) -> ops.Split:
-        """What the layer's weights make of atoms, and what is left for edges."""
-        gate, core = linear_parameters(self.lin_f, "lin_f"), linear_parameters(self.lin_s, "lin_s")
-        bias = None
-        if gate.bias is not None or core.bias is not None:
-            biases = [gate.weight.new_zeros(gate.weight.shape[0]) if b is None else b for b in (gate.bias, core.bias)]
-            bias = torch.cat(biases)
-        if gate.weight.shape != core.weight.shape:
-            msg = f"lin_s.weight must be like lin_f.weight, {tuple(gate.weight.shape)}, got {tuple(core.weight.shape)}"
-            raise ValueError(msg)
-        return ops.split_linear(target, source, torch.cat((gate.weight, core.weight)), bias)
-
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels}, dim={self.dim})"
-
-
-def _largest(target: Tensor, source: Tensor, layer: CGConv, rows: EdgeRows, term: dict[str, Any]) -> Tensor:
-    """(N, F): the largest messages of each row, 0 for an empty one. Messages that tie share the gradient, as in PyG."""
-    p, q, weight = layer.split(target, source)
-    if term:
-        term["weight"] = weight
-    n_edges = rows.source.shape[0]
-    check_pointers(rows.row_ptr, "row_ptr", n_edges, "edges")
-    row = reference.rows_to_targets(rows.row_ptr, n_edges)
-    one_each = torch.arange(n_edges + 1, device=row.device)
-    messages = functional.gated_message(p.index_select(0, row), q, rows.source, one_each, **term, order=rows.order)
-    out = messages.new_zeros(p.shape[0], messages.shape[1])
-    return out.scatter_reduce(0, row[:, None].expand_as(messages), messages, "amax", include_self=False)
 
 
 def check_options(aggr: object, flow: object, node_dim: object, decomposed_layers: object, aggr_kwargs: object = None) -> None:

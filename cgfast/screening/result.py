@@ -35,7 +35,8 @@ class ScreenResult:
     `seconds` counts from the first read to the finished file, without loading the models. `table` holds the
     rows kept in memory: the best with `top`, else the predictions when there is no `out`, else None.
     `failures` are the first ten; all of them are in the file `failures_out`. `units` gives the unit of each
-    prediction column.
+    prediction column. `notes` say what the reader met that is no failure (values of kept columns that did not fit, files
+    that are no rows), a sentence each.
     """
 
     n_rows: int
@@ -47,6 +48,7 @@ class ScreenResult:
     table: pa.Table | None = None
     failures: tuple[Failure, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def crystals_per_second(self) -> float:

@@ -123,6 +123,7 @@ def screen(
         table=collector.finish() if collector is not None else None,
         failures=tuple(loop.first_failures),
         units=dict(zip(names, (column.unit for model in loaded for column in model.columns), strict=True)),
+        notes=tuple(getattr(reader, "notes", ())),
     )
     if strict and result.n_failures:
         raise FailuresError(result)

@@ -55,7 +55,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class History(Callback):
-    """Collects a row per epoch, kept inside the checkpoint, and tells it on."""
+    """Collects a row per epoch, kept inside the checkpoint, and tells it on, also to the trainer's loggers."""
 
     def __init__(
         self, n_crystals: int, member: int, members: int, tell: Callable[[EpochReport, list[dict[str, float]]], None] | None
@@ -71,6 +71,12 @@ class History(Callback):
     def seconds(self) -> float:
         """Seconds of training in the epochs that are done."""
         return self.rows[-1]["time_s"] if self.rows else 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Loggers hear of the options once."""
+        if self.member == 0:
+            for logger in trainer.loggers:
+                logger.log_hyperparams(cast("TrainingModule", pl_module).options.to_dict())
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The clock of an epoch."""
@@ -90,6 +96,10 @@ class History(Callback):
         loss = cast("TrainingModule", pl_module).mean_loss()
         row = {"epoch": trainer.current_epoch + 1, "train_loss": loss, "val_score": found["val_score"], **errors}
         self.rows.append(row | {"learning_rate": self._rate, "time_s": self.seconds + took})
+        prefix = f"member_{self.member}/" if self.members > 1 else ""
+        for logger in trainer.loggers:
+            logger.log_metrics({prefix + name: value for name, value in self.rows[-1].items()}, len(self.rows))
+            logger.save()
         if self._tell is not None and trainer.is_global_zero:
             epochs = trainer.max_epochs or 0
             left = self.seconds / len(self.rows) * (epochs - len(self.rows))

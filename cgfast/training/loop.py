@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from cgfast.training.callbacks import BEST, LAST, AtomicCheckpoints, make_callbacks
 from cgfast.training.processes import strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from lightning.pytorch.loggers import Logger
+
+    from cgfast.nn import CGCNN
     from cgfast.training.callbacks import History
     from cgfast.training.feed import TrainingData
     from cgfast.training.module import TrainingModule
@@ -29,7 +33,14 @@ class InterruptedRunError(KeyboardInterrupt):
     """Ctrl-C during training; everything up to the last whole epoch is saved."""
 
 
-def fit(module: TrainingModule, data: TrainingData, options: TrainOptions, folder: Path, history: History) -> None:
+def fit(
+    module: TrainingModule,
+    data: TrainingData,
+    options: TrainOptions,
+    folder: Path,
+    history: History,
+    loggers: Sequence[Logger] = (),
+) -> None:
     """Train until the last epoch, going on from `folder`'s last checkpoint if there is one.
 
     Raises InterruptedRunError after Ctrl-C, with the epochs that are done saved, and ValueError for a checkpoint that is
@@ -38,7 +49,10 @@ def fit(module: TrainingModule, data: TrainingData, options: TrainOptions, folde
     last = folder / LAST
     goes_on = last.is_file()
     if goes_on:
-        read_checkpoint(last)
+        found = read_checkpoint(last)["callbacks"]
+        if _is_out_of_patience(found):
+            history.load_state_dict(found[history.state_key])
+            return
     with _quiet(), _own_interrupt():
         trainer = Trainer(
             accelerator="cpu",
@@ -48,7 +62,7 @@ def fit(module: TrainingModule, data: TrainingData, options: TrainOptions, folde
             callbacks=make_callbacks(options, folder, history),
             plugins=[AtomicCheckpoints()],
             gradient_clip_val=options.clip or None,
-            logger=False,
+            logger=list(loggers) or False,
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=True,
@@ -78,9 +92,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return found
 
 
-def load_best(module: TrainingModule, folder: Path) -> None:
+def _is_out_of_patience(callbacks: dict[str, Any]) -> bool:
+    """Whether early stopping had ended the training of this checkpoint: Lightning would begin another epoch."""
+    stopping = [state for name, state in callbacks.items() if name.startswith(EarlyStopping.__name__)]
+    return any(state["wait_count"] >= state["patience"] for state in stopping)
+
+
+def load_best(network: CGCNN, folder: Path) -> None:
     """Give the network the weights of its best epoch. Raises ValueError if they cannot be read."""
-    module.load_state_dict(read_checkpoint(folder / BEST)["state_dict"])
+    prefix = "network."  # its name in the module that was trained
+    state = read_checkpoint(folder / BEST)["state_dict"]
+    network.load_state_dict({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ from cgfast.training.callbacks import BEST, LAST, History
 from cgfast.training.feed import TrainingData
 from cgfast.training.loop import InterruptedRunError, fit, load_best, read_checkpoint
 from cgfast.training.losses import TaskLoss
-from cgfast.training.module import TrainingModule, compute_dtype
-from cgfast.training.networks import graph_spec, network_from, new_network
+from cgfast.training.module import DivergedError, TrainingModule, compute_dtype
+from cgfast.training.networks import network_from, new_network
 from cgfast.training.prepare import batch_plan
 from cgfast.training.processes import is_worker
 from cgfast.training.splits import PARTS, TEST, TRAIN, VAL
@@ -29,6 +29,7 @@ from cgfast.training.splits import PARTS, TEST, TRAIN, VAL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from lightning.pytorch.loggers import Logger
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -58,17 +59,18 @@ def train_members(
     plan: RunPlan,
     folder: RunFolder,
     prepared: Prepared,
+    store: GraphStore,
     start: PropertyModel | None,
     processes: Processes,
+    loggers: Sequence[Logger],
     on_epoch: Callable[[EpochReport], None] | None,
 ) -> Members:
     """Train every member that is not done, one after the other. start: the trained model of a plan that has one.
 
-    Raises InterruptedRunError after Ctrl-C; what was learnt until then is written as a model, and its card says so.
+    Raises InterruptedRunError after Ctrl-C and DivergedError when the loss is no number any more; what was learnt until then
+    is written as a model, if there is a whole epoch, and its card says that it is not complete.
     """
     options = plan.options
-    spec = graph_spec(options) if start is None else start.spec
-    store = prepared.build_store(spec, np.float64, options.threads)
     table = None if plan.atom_init is None else read_element_table(Path(plan.atom_init))
     networks: list[CGCNN] = []
     histories: list[History] = []
@@ -80,13 +82,21 @@ def train_members(
             networks.append(network)
             histories.append(history)
             try:
-                _train_member(network, plan, prepared, store, folder, history, index)
-            except InterruptedRunError:
-                if not _take_best(networks, folder, options.seeds):
+                _train_member(network, plan, prepared, store, folder, history, index, loggers)
+            except (InterruptedRunError, DivergedError) as error:
+                if is_worker():
+                    raise
+                place = folder.member(index, options.seeds)
+                if (place / BEST).is_file():
+                    load_best(network, place)
+                else:
                     del networks[-1], histories[-1]
                 if not networks:
                     raise
                 folder.finish(_members(plan, prepared, store, networks, histories, folder, complete=False).model)
+                if isinstance(error, DivergedError):
+                    msg = f"{error}; the best model until then is in {folder.path}"
+                    raise DivergedError(msg) from error
                 raise
     return _members(plan, prepared, store, networks, histories, folder, complete=True)
 
@@ -106,7 +116,8 @@ def _threads(threads: int) -> Iterator[None]:
 def _network(plan: RunPlan, start: PropertyModel | None, table: Tensor | None, seed: int) -> CGCNN:
     if start is None or plan.start is None:
         return new_network(plan.targets, plan.options, table, seed)
-    return network_from(start, plan.targets, freeze=plan.start.freeze, new_head=plan.start.new_head, seed=seed)
+    freeze, new_head, double = plan.start.freeze, plan.start.new_head, plan.options.precision == "64"
+    return network_from(start, plan.targets, freeze=freeze, new_head=new_head, seed=seed, double=double)
 
 
 def _telling(
@@ -128,6 +139,7 @@ def _train_member(
     folder: RunFolder,
     history: History,
     index: int,
+    loggers: Sequence[Logger],
 ) -> None:
     """Train one network, from its last checkpoint if there is one, and leave it with the weights of its best epoch."""
     options, place = plan.options, folder.member(index, plan.options.seeds)
@@ -143,10 +155,10 @@ def _train_member(
     else:
         dtype = compute_dtype(options)
         data = TrainingData(store, prepared.labels(), train, val, loss=loss, dtype=dtype, seed=seed)
-        fit(module, data, options, place, history)
+        fit(module, data, options, place, history, loggers)
         if not is_worker():
             (place / DONE).touch()
-    load_best(module, place)
+    load_best(network, place)
 
 
 def _class_weights(plan: RunPlan, prepared: Prepared) -> list[tuple[float, ...] | None]:
@@ -159,17 +171,6 @@ def _class_weights(plan: RunPlan, prepared: Prepared) -> list[tuple[float, ...] 
         known = column[(prepared.parts == TRAIN) & ~np.isnan(column)]
         weights.append(tuple(len(known) / (2 * max(int((known == c).sum()), 1)) for c in (0, 1)))
     return weights
-
-
-def _take_best(networks: Sequence[CGCNN], folder: RunFolder, seeds: int) -> bool:
-    """Give the last network its best weights so far; False if it has none yet."""
-    place = folder.member(len(networks) - 1, seeds)
-    if not (place / BEST).is_file():
-        return False
-    state: dict[str, Any] = read_checkpoint(place / BEST)["state_dict"]
-    prefix = "network."
-    networks[-1].load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    return True
 
 
 def _members(
@@ -242,11 +243,13 @@ def _card(
         **plan.card,
         "metrics": {column: {**values, "unit": units[column]} for column, values in metrics.items()},
         "metrics_part": part,
+        "elements": list(prepared.elements),
         "crystals": {name: prepared.count(index) for index, name in enumerate(PARTS)},
         "split": {"kind": plan.options.split, "sha256": prepared.split_hash},
         "epochs": [len(r) for r in rows],
         "best_epoch": [int(min(r, key=lambda row: row["val_score"])["epoch"]) for r in rows if r],
         "complete": complete,
+        "notes": list(prepared.notes),
         "training_seconds": round(sum(history.seconds for history in histories), 1),
         "preset": plan.preset,
         "options": plan.options.to_dict(),

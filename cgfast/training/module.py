@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cgfast.training.targets import Scale
 
 
+_RANK_STRIDE = 2_654_435_761  # torch reads 32 bits of a seed: far apart in these
+
+
 class DivergedError(ValueError):
     """The loss is no number any more."""
 
@@ -70,8 +73,8 @@ class TrainingModule(LightningModule):
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_epoch_start(self) -> None:
-        """Random numbers start anew."""
-        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) % 2**63)
+        """Random numbers start anew, others in each process: it has other crystals to drop features of."""
+        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch + self.global_rank * _RANK_STRIDE) % 2**63)
         if not any(p.requires_grad for p in self.network.convs.parameters()):
             self.network.convs.eval()  # frozen: their batch norms keep their statistics
         self._loss_sum = torch.zeros(())
@@ -143,15 +146,17 @@ class TrainingModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log each target's error and their sum in units of the labels' spread, which chooses the best epoch.
 
-        Raises DivergedError if that is no number.
+        A target without a label in the validation part has no error. Loggers hear of all at once, see History. Raises
+        DivergedError if a score is no number.
         """
         errors, scores = self._joint(self._errors), self._joint(self._scores)
         counts = errors[:, 1].clamp(min=1)
         if not bool(torch.isfinite(scores).all()):
             raise DivergedError(self._diverged(f"the validation of epoch {self.current_epoch + 1}"))
-        for target, error in zip(self.targets, (errors[:, 0] / counts).tolist(), strict=True):
-            self.log(f"val_{error_name(target)}", error)
-        self.log("val_score", (scores / counts).sum().float())
+        for target, error, known in zip(self.targets, (errors[:, 0] / counts).tolist(), errors[:, 1].tolist(), strict=True):
+            if known:
+                self.log(f"val_{error_name(target)}", error, logger=False)
+        self.log("val_score", (scores / counts).sum().float(), logger=False)
 
     def _joint(self, values: Tensor) -> Tensor:
         """The sum over the data-parallel processes."""

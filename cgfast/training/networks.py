@@ -34,7 +34,6 @@ def new_network(targets: Sequence[Target], options: TrainOptions, element_featur
     site readout has no head: it gives two logits.
     """
     basis = GaussianBasis(0.0, options.cutoff, options.step)
-    classifier = len(targets) == 1 and targets[0].classes is not None and options.readout != "site"
     torch.manual_seed(seed)
     network = CGCNN(
         element_features,
@@ -43,7 +42,7 @@ def new_network(targets: Sequence[Target], options: TrainOptions, element_featur
         n_conv=options.n_conv,
         h_fea_len=options.h_fea_len,
         n_h=options.n_h,
-        classification=classifier,
+        classification=_has_class_head(targets, options.readout),
         n_out=sum(target.n_outputs for target in targets),
         pooling=options.pooling,
         readout=options.readout,
@@ -54,18 +53,19 @@ def new_network(targets: Sequence[Target], options: TrainOptions, element_featur
     return network.double() if options.precision == "64" else network
 
 
-def network_from(model: PropertyModel, targets: Sequence[Target], *, freeze: bool, new_head: bool, seed: int) -> CGCNN:
+def network_from(
+    model: PropertyModel, targets: Sequence[Target], *, freeze: bool, new_head: bool, seed: int, double: bool = False
+) -> CGCNN:
     """A copy of a trained network to go on with.
 
     freeze: embedding and convolutions keep their weights (and batch norms their statistics). new_head: everything behind the
-    convolutions starts anew; needed for other targets, whose outputs would not fit.
+    convolutions starts anew; needed for other targets, whose outputs would not fit. double: in float64.
     """
     trained = model.networks[0]
-    n_out = sum(target.n_outputs for target in targets)
-    classifier = len(targets) == 1 and targets[0].classes is not None
-    architecture = trained.architecture() | {"classification": classifier, "n_out": n_out}
-    if architecture != trained.architecture():
-        new_head = True
+    architecture = trained.architecture()
+    if new_head:
+        classifier = _has_class_head(targets, trained.readout)
+        architecture |= {"classification": classifier, "n_out": sum(target.n_outputs for target in targets), "n_classes": 2}
     torch.manual_seed(seed)
     network = CGCNN(trained.element_features.clone(), basis=trained.basis, **architecture)  # type: ignore[arg-type]
     body = ("embedding.", "convs.")
@@ -77,7 +77,12 @@ def network_from(model: PropertyModel, targets: Sequence[Target], *, freeze: boo
         for name, parameter in network.named_parameters():
             if name.startswith(body):
                 parameter.requires_grad = False
-    return network
+    return network.double() if double else network
+
+
+def _has_class_head(targets: Sequence[Target], readout: str) -> bool:
+    """Whether the network ends in the head of the 2018 classifier: for a single target of classes, if it has a head."""
+    return len(targets) == 1 and targets[0].classes is not None and readout != "site"
 
 
 def start_model(name: str) -> PropertyModel:

@@ -28,13 +28,15 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: TrainOptio
 def make_schedule(optimizer: torch.optim.Optimizer, options: TrainOptions, n_steps: int) -> dict[str, Any] | None:
     """The schedule as Lightning takes it, for `n_steps` steps in all; None for a constant rate."""
     if options.schedule == "onecycle":
+        n_steps = max(n_steps, 3)
         one = lr_scheduler.OneCycleLR(
             optimizer,
             options.learning_rate,
-            total_steps=max(n_steps, 2),
-            pct_start=_WARM_UP,
+            total_steps=n_steps,
+            pct_start=max(_WARM_UP, 2 / n_steps),  # a warm-up of no step would divide by zero
             div_factor=_START,
             final_div_factor=_END,
+            cycle_momentum=options.optimizer != "sgd",  # which has a momentum of its own
         )
         return {"scheduler": one, "interval": "step"}
     if options.schedule == "cosine":

@@ -99,7 +99,7 @@ class TrainOptions:
             self._check_count(name, 1)
         for name in _OPTIONAL_COUNTS:
             if getattr(self, name) is not None:
-                self._check_count(name, 1)
+                self._check_count(name, 1, " or None")
         self._check_count("seed", 0)
         if self.seed > _MAX_SEED:
             self._refuse("seed", f"at most {_MAX_SEED}")
@@ -140,6 +140,8 @@ class TrainOptions:
         if (self.split == "fold") != (self.fold is not None):
             self._refuse("fold", "K/N together with split='fold'")
         self.fold_numbers()
+        if self.schedule == "multistep" and not self.milestones:
+            self._refuse("milestones", "the epochs behind which the rate falls, together with schedule='multistep'")
         if self.batch_atoms is not None and self.batch_edges is not None:
             self._refuse("batch_edges", "either batch_atoms or batch_edges")
         if self.readout == "site" and self.pooling not in ("mean", "sum"):
@@ -149,10 +151,10 @@ class TrainOptions:
         if self.threads is not None and self.processes > self.threads:
             self._refuse("processes", f"at most threads = {self.threads}")
 
-    def _check_count(self, name: str, lowest: int) -> None:
+    def _check_count(self, name: str, lowest: int, or_else: str = "") -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
-            self._refuse(name, f"a whole number of at least {lowest}")
+            self._refuse(name, f"a whole number of at least {lowest}{or_else}")
         object.__setattr__(self, name, int(value))
 
     def _refuse(self, name: str, expected: str) -> None:
@@ -219,7 +221,7 @@ PRESETS = ("fast", "paper")
 
 
 def preset_options(preset: str, labels: tuple[str, ...], *, classifier: bool, **changes: Any) -> TrainOptions:  # noqa: ANN401
-    """The options of a preset for these labels, with the changes that are not None (max_neighbors=0: all).
+    """The options of a preset for these labels, with the changes that are given (None is a value: max_neighbors=None is all).
 
     "fast": the best recipe we found for about an hour on two cores. "paper": Xie & Grossman 2018 as their checkpoints record
     it: SGD, batch 256 (moduli, Poisson 64), learning rate 0.02 (gap 0.05; Poisson, classifier 0.01), 1000 epochs with a
@@ -236,10 +238,7 @@ def preset_options(preset: str, labels: tuple[str, ...], *, classifier: bool, **
                 fields |= special
         if classifier:
             fields |= _PAPER_CLASSIFIER
-    given = {name: value for name, value in changes.items() if value is not None}
-    if given.get("max_neighbors") == 0:
-        given["max_neighbors"] = None
-    if isinstance(given.get("epochs"), Integral) and "milestones" not in given and fields.get("milestones"):
+    if isinstance(changes.get("epochs"), Integral) and "milestones" not in changes and fields.get("milestones"):
         # A shorter or longer run keeps its shape.
-        fields["milestones"] = tuple(max(round(m * given["epochs"] / fields["epochs"]), 1) for m in fields["milestones"])
-    return TrainOptions.from_dict(fields | given)
+        fields["milestones"] = tuple(max(round(m * changes["epochs"] / fields["epochs"]), 1) for m in fields["milestones"])
+    return TrainOptions.from_dict(fields | changes)

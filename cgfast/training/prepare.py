@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cgfast.elements import SYMBOLS
 from cgfast.graph_store import GraphStore
 from cgfast.io import Failure
 from cgfast.training.batches import BatchPlan
@@ -27,10 +28,11 @@ from cgfast.training.splits import (
 from cgfast.training.targets import training_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
+    from cgfast.crystals import Crystals
     from cgfast.io.labelled import LabelledCrystals
     from cgfast.models.catalogue import Target
     from cgfast.neighbors import GraphSpec
@@ -44,7 +46,8 @@ class Prepared:
 
     data: they and their labels. failures: rows of the input that are not used, and why. targets, scale: what is predicted.
     parts: (B,) int8, see splits.PARTS. split: the split as CSV text, split_hash: what tells it from others. fingerprint: what
-    tells these crystals and labels from others. notes: sentences worth printing.
+    tells these crystals and labels from others. elements: symbols that the network has learned, or will. notes: sentences
+    worth printing.
     """
 
     data: LabelledCrystals
@@ -56,6 +59,7 @@ class Prepared:
     split_hash: str
     fingerprint: str
     n_rows: int
+    elements: tuple[str, ...]
     notes: tuple[str, ...]
 
     def count(self, part: int) -> int:
@@ -78,9 +82,10 @@ def prepare(
     *,
     max_atomic_number: int,
     scale: Scale | None = None,
+    learned: Collection[str] | None = (),
 ) -> Prepared:
     """Split and check. max_atomic_number: the heaviest element that the network will know. scale: of the targets, None: that of
-    the training part.
+    the training part. learned: symbols of elements that the network knows from before; None: nobody can say.
 
     Raises ValueError for no labelled crystal, an empty part, a constant target, and one class only.
     """
@@ -88,6 +93,7 @@ def prepare(
     groups = formula_groups(usable.crystals)
     parts = _split(usable, groups, options)
     own_scale = training_scale(targets, usable.values, parts)
+    symbols = _symbols(usable.crystals[np.flatnonzero(parts == TRAIN)])
     text = split_text(usable.crystals.ids.tolist(), usable.rows.tolist(), parts)
     return Prepared(
         usable,
@@ -99,7 +105,13 @@ def prepare(
         split_hash(text),
         _fingerprint(usable),
         data.n_rows,
-        (*data.notes, *_notes(groups, parts, options)),
+        tuple(s for s in SYMBOLS if s in symbols | set(learned or ())),
+        (
+            *data.notes,
+            *_notes(groups, parts, options),
+            *_unmeasured(targets, usable, parts),
+            *([] if learned is None else _unlearned(usable, parts, symbols | set(learned))),
+        ),
     )
 
 
@@ -111,6 +123,28 @@ def batch_plan(store: GraphStore, indices: NDArray[np.int64], options: TrainOpti
     if options.batch_edges is not None:
         return BatchPlan(indices, sizes.edges[indices], options.batch_edges)
     return BatchPlan(indices, np.ones(len(indices), np.int64), options.batch_size)
+
+
+def check_batches(store: GraphStore, parts: NDArray[np.int8], options: TrainOptions, conv: str) -> None:
+    """Raise ValueError if a batch of the training would be too small for the batch norms of the convolutions `conv`."""
+    chosen = np.flatnonzero(parts == TRAIN)
+    plan = batch_plan(store, chosen, options)
+    kinds = {"atom": store.sizes.atoms} | ({"edge": store.sizes.edges} if conv == "CrystalGraphConv" else {})
+    # Most often the smallest crystals together are large enough.
+    smallest = min(map(len, plan.in_order())) if np.all(plan.sizes == 1) else 1
+    kinds = {kind: counts for kind, counts in kinds.items() if np.sort(counts[chosen])[:smallest].sum() < 2}
+    for seed in range(options.seed, options.seed + options.seeds if kinds else options.seed):
+        for epoch in range(options.epochs):
+            batches = plan.epoch(seed, epoch)
+            starts = np.cumsum([0, *map(len, batches[:-1])])
+            for kind, counts in kinds.items():
+                if np.any(np.add.reduceat(counts[np.concatenate(batches)], starts) == 1):
+                    name = next((n for n in ("batch_atoms", "batch_edges") if getattr(options, n) is not None), "batch_size")
+                    msg = (
+                        f"{name}: got {getattr(options, name)}, by which a batch of epoch {epoch + 1} has a single {kind}, too "
+                        "few for a batch norm; expected larger batches"
+                    )
+                    raise ValueError(msg)
 
 
 def _usable(data: LabelledCrystals, max_atomic_number: int) -> tuple[LabelledCrystals, list[Failure]]:
@@ -158,6 +192,31 @@ def _notes(groups: NDArray[np.int64], parts: NDArray[np.int8], options: TrainOpt
     if unused:
         notes.append(f"{unused:,} labelled crystals belong to no part of the split and are not used")
     return notes
+
+
+def _unmeasured(targets: Sequence[Target], data: LabelledCrystals, parts: NDArray[np.int8]) -> Iterator[str]:
+    """A sentence for each target without a label in the validation part. (Some target has one: each row has a label.)"""
+    known = ~np.isnan(data.values[parts == VAL])
+    for target, column in zip(targets, known.T, strict=True):
+        if not column.any():
+            yield f"target {target.data}: the validation part has no label of it, so that it has no say in which epoch is best"
+
+
+def _symbols(crystals: Crystals) -> set[str]:
+    return {SYMBOLS[z] for z in np.unique(crystals.atomic_numbers).tolist()}
+
+
+def _unlearned(data: LabelledCrystals, parts: NDArray[np.int8], learned: set[str]) -> Iterator[str]:
+    """A sentence if val or test have elements that the network does not learn."""
+    others = data.crystals[np.flatnonzero((parts == VAL) | (parts == TEST))]
+    new = [symbol for symbol in SYMBOLS if symbol in _symbols(others) - learned]
+    if new:
+        atoms = np.isin(others.atomic_numbers, [SYMBOLS.index(symbol) for symbol in new])
+        count = int(np.logical_or.reduceat(atoms, others.graph_ptr[:-1]).sum())
+        yield (
+            f"{count:,} of {len(others):,} val and test crystals have elements that no training crystal has "
+            f"({', '.join(new)}): the model learns nothing of them"
+        )
 
 
 def _fingerprint(data: LabelledCrystals) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgfast._optional import require
 from cgfast.models.checkpoint_2018 import read_element_table
 from cgfast.training.options import preset_options
-from cgfast.training.prepare import Prepared, prepare
+from cgfast.training.prepare import Prepared, check_batches, prepare
 from cgfast.training.run_folder import RunFolder, RunPlan
 from cgfast.training.source import Source, Wanted, read_again, read_data, texts_of
-from cgfast.training.targets import Scale, make_targets
+from cgfast.training.targets import Scale, head_note, make_targets
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from lightning.pytorch.loggers import Logger
+
+    from cgfast.graph_store import GraphStore
     from cgfast.io.labelled import LabelledCrystals
     from cgfast.models import PropertyModel
     from cgfast.training.callbacks import EpochReport
@@ -60,6 +63,7 @@ def train(
     columns: Mapping[str, str] | None = None,
     on_disorder: str = "skip",
     card: dict[str, Any] | None = None,
+    loggers: Logger | Sequence[Logger] = (),
     on_start: Callable[[Prepared], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     **options: Any,  # noqa: ANN401 - see TrainOptions
@@ -68,25 +72,26 @@ def train(
 
     data: anything cgfast.io.read() reads (a Parquet table, or the 2018 folder whose columns are `target`, `target_1`, ...), or
     LabelledCrystals. target: one or several columns; `log10(COLUMN)`, `COLUMN<NUMBER` and `COLUMN>NUMBER` (a yes-or-no
-    question) are targets too, and `NAME=` in front names the output. Labels may be missing. unit: of each target, where the
-    table does not say. log10: of every target that is a number. preset: "fast" or "paper", see preset_options(); `options`
-    (see TrainOptions) change it. atom_init: JSON of element features in place of a learned table. card: more to say in the
-    model's description (`licence`, ...).
+    question) are targets too, and `NAME=` in front names the output. Labels may be missing. unit: of each target, in place of
+    what the table says. log10: of every target that is a plain column. preset: "fast" or "paper", see preset_options();
+    `options` (see TrainOptions) that are given change it, None included. atom_init: JSON of element features in place of a
+    learned table. card: more to say in the model's description (`licence`, ...). loggers: Lightning's, which get the options
+    and the row of every epoch that metrics.csv gets (of an ensemble under `member_K/`).
 
     Same bits for the same data, options, seed and machine, whatever `threads` is; also if the run was stopped and went on with
     resume().
 
     Raises ValueError for a column that is not there, a constant target, a single class, an empty part of the split, options
-    that make no sense and a folder that holds something already - all before anything is written - and DivergedError (a
-    ValueError) when the loss is no number any more. Raises ImportError with the command if the extra `train` is missing.
+    that make no sense, batches too small for a batch norm and a folder that holds something already - all before anything is
+    written - and DivergedError (a ValueError) when the loss is no number any more; the best model until then is written, and
+    without a whole epoch nothing stays. Raises ImportError with the command if the extra `train` is missing.
     """
     check_packages()
-    folder = RunFolder(Path(out))
-    folder.check_new()
+    folder = RunFolder.new(out)
     wanted = Wanted.parse(target, log10=log10)
     source = Source.of(data, format=format, columns=columns, on_disorder=on_disorder)
     plan, read = make_plan(data, source, wanted, preset, texts_of("unit", unit), atom_init, card, options)
-    return run_plan(plan, folder, read, on_start=on_start, on_epoch=on_epoch)
+    return run_plan(plan, folder, read, on_start=on_start, on_epoch=on_epoch, loggers=loggers)
 
 
 def make_plan(
@@ -120,21 +125,47 @@ def resume(
     folder: str | os.PathLike[str],
     *,
     data: LabelledCrystals | None = None,
+    loggers: Logger | Sequence[Logger] = (),
     on_start: Callable[[Prepared], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> TrainingResult:
     """Go on with a run that was interrupted or killed; the epoch it was in begins anew.
 
-    data: needed if the run was given LabelledCrystals instead of a path. The result has the bits of a run that was never
-    stopped (on the same machine). A run that is complete is read and returned.
+    data: needed if the run was given LabelledCrystals instead of a path. loggers: as in train(); an epoch that was cut may
+    reach them twice. The result has the bits of a run that was never stopped (on the same machine). A run that is complete is
+    read and returned: its data need not be there, and on_start is not called.
 
     Raises ValueError if `folder` holds no run, or the data or its split are not those the run began with.
     """
-    place = RunFolder(Path(folder))
+    began = time.perf_counter()
+    place = RunFolder.existing(folder)
     plan = place.read_plan()
+    done = place.result()
+    if done is not None:
+        return _complete(place, *done, seconds=time.perf_counter() - began)
     if data is None:
         data = read_again(plan.source, plan.labels, plan.options, [target.classes for target in plan.targets])
-    return run_plan(plan, place, data, on_start=on_start, on_epoch=on_epoch)
+    return run_plan(plan, place, data, on_start=on_start, on_epoch=on_epoch, loggers=loggers)
+
+
+def _complete(
+    folder: RunFolder, model: PropertyModel, history: list[dict[str, float]], n_used: int, n_failures: int, *, seconds: float
+) -> TrainingResult:
+    """What a run that is complete made."""
+    card = model.card
+    metrics = {column: {k: v for k, v in found.items() if k != "unit"} for column, found in card["metrics"].items()}
+    return TrainingResult(
+        model=model,
+        folder=folder.path,
+        metrics=metrics,
+        part=card["metrics_part"],
+        history=history,
+        n_rows=n_used + n_failures,
+        n_used=n_used,
+        n_failures=n_failures,
+        seconds=seconds,
+        notes=tuple(card.get("notes", ())),
+    )
 
 
 def run_plan(
@@ -145,31 +176,35 @@ def run_plan(
     on_start: Callable[[Prepared], None] | None,
     on_epoch: Callable[[EpochReport], None] | None,
     prepared: Prepared | None = None,
+    loggers: Logger | Sequence[Logger] = (),
 ) -> TrainingResult:
     """Do what a plan says, from the start or from where its folder is.
 
     prepared: what prepare_plan() made of this data for a plan with the same split; many runs may share it.
     """
     from cgfast.training.members import train_members
+    from cgfast.training.module import DivergedError
     from cgfast.training.processes import is_worker, join_workers
 
     if plan.options.processes > 1 and plan.source is None:
         msg = f"processes: got {plan.options.processes} with crystals in memory, expected data that every process can read"
         raise ValueError(msg)
+    told = _check_loggers(loggers)
     began = time.perf_counter()
     start = None if plan.start is None else plan.start.load()
     if prepared is None:
         prepared = prepare_plan(plan, data, start)
-    with (
-        folder.joined() if is_worker() else folder.open(plan, prepared),
-        join_workers(folder.path, plan.options.processes) as processes,
-    ):
-        if on_start is not None:
-            on_start(prepared)
-        members = train_members(plan, folder, prepared, start, processes, on_epoch)
-        model = members.model
-        if not is_worker():
-            folder.finish(model)
+    store = _build_store(plan, prepared, start)
+    with folder.joined() if is_worker() else folder.open(plan, prepared):
+        try:
+            with join_workers(folder.path, plan.options.processes) as processes:
+                if on_start is not None:
+                    on_start(prepared)
+                members = train_members(plan, folder, prepared, store, start, processes, told, on_epoch)
+        except DivergedError:
+            folder.undo()
+            raise
+        model = members.model if is_worker() else folder.finish(members.model)
     return TrainingResult(
         model=model,
         folder=folder.path,
@@ -184,16 +219,47 @@ def run_plan(
     )
 
 
+def _build_store(plan: RunPlan, prepared: Prepared, start: PropertyModel | None) -> GraphStore:
+    """The graphs of all crystals. Raises ValueError for batches that the network cannot be trained on."""
+    import numpy as np
+
+    from cgfast.training.networks import graph_spec
+
+    spec = graph_spec(plan.options) if start is None else start.spec
+    store = prepared.build_store(spec, np.float64, plan.options.threads)
+    if plan.start is None or not plan.start.freeze:  # frozen batch norms take no statistics
+        check_batches(store, prepared.parts, plan.options, plan.options.conv)
+    return store
+
+
+def _check_loggers(loggers: Any) -> list[Logger]:  # noqa: ANN401 - what a user gives
+    """Raises ValueError unless they are Lightning's."""
+    from lightning.pytorch.loggers import Logger
+
+    found = [loggers] if isinstance(loggers, Logger) else list(loggers) if isinstance(loggers, list | tuple) else [loggers]
+    for one in found:
+        if not isinstance(one, Logger):
+            msg = f"loggers: got {one!r}, expected a logger of lightning.pytorch.loggers, or several"
+            raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
+    return found
+
+
 def prepare_plan(plan: RunPlan, data: LabelledCrystals, start: PropertyModel | None) -> Prepared:
     """Split and check the data of a plan. start: its model, see Start.load(). Raises ValueError as prepare() does."""
-    return prepare(
+    limit = _max_atomic_number(plan, start)
+    if start is None or plan.start is None:
+        return prepare(data, plan.targets, plan.options, max_atomic_number=limit)
+    known = start.card.get("elements")
+    prepared = prepare(
         data,
         plan.targets,
         plan.options,
-        max_atomic_number=_max_atomic_number(plan, start),
+        max_atomic_number=limit,
         # A head that stays has learned outputs of its own scale.
-        scale=None if start is None or plan.start is None or plan.start.new_head else Scale(start.mean, start.std),
+        scale=None if plan.start.new_head else Scale(start.mean, start.std),
+        learned=known if isinstance(known, list) else None,
     )
+    return replace(prepared, notes=(*prepared.notes, head_note(start, plan.targets, new_head=plan.start.new_head)))
 
 
 def _max_atomic_number(plan: RunPlan, start: PropertyModel | None) -> int:

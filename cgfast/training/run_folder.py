@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass
+import os
+import shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from cgfast.evaluation.files import write_text
+from cgfast._files import FileLock, write_text
 from cgfast.io.batch import printable
 from cgfast.models.catalogue import Target
+from cgfast.models.checkpoint import DESCRIPTION, WEIGHTS
 from cgfast.training.options import TrainOptions
 from cgfast.training.source import Source
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PLAN, SPLIT, FAILURES, HISTORY, LOCK = "run.json", "split.csv", "failures.csv", "metrics.csv", ".lock"
 CHECKPOINTS, MEMBERS = "checkpoints", "members"
 FORMAT, VERSION = "cgfast-run", 1
+_LATER = ("atom_init",)  # what the first runs did not note of their data
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,27 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made = False  # the folder itself, by this object
+        self._began = False  # the run in it
+
+    @classmethod
+    def new(cls, out: str | os.PathLike[str]) -> Self:
+        """The folder of a run that is to begin. Raises ValueError if something is there already, or the folder above is not."""
+        folder = cls._named("out", out)
+        folder.check_new()
+        return folder
+
+    @classmethod
+    def existing(cls, folder: str | os.PathLike[str]) -> Self:
+        """The folder of a run that is to go on: read_plan() says whether it is one."""
+        return cls._named("resume", folder)
+
+    @classmethod
+    def _named(cls, what: str, path: Any) -> Self:  # noqa: ANN401 - what a user gives
+        if not isinstance(path, str | os.PathLike):
+            msg = f"{what}: got {path!r}, expected the name of a folder"
+            raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
+        return cls(Path(path))
 
     def check_new(self) -> None:
         """Raises ValueError if something is there already, or the folder above is not."""
@@ -117,6 +141,9 @@ class RunFolder:
 
     def _read(self) -> dict[str, Any]:
         place = self.path / PLAN
+        if self.path.exists() and not self.path.is_dir():
+            msg = f"resume: got the file {self.path}, expected the folder of a run"
+            raise ValueError(msg)
         try:
             found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
             if found["format"] != FORMAT or found["version"] > VERSION:
@@ -135,19 +162,15 @@ class RunFolder:
     def open(self, plan: RunPlan, prepared: Prepared) -> Iterator[None]:
         """Make the folder, or check that the run in it began with the same data; nobody else may run in it meanwhile."""
         text = _plan_text(plan, prepared)
-        try:
-            self.path.mkdir(exist_ok=True)
-            lock = (self.path / LOCK).open("a")
-        except OSError as error:
-            msg = f"out: {self.path} cannot be written: {error.strerror}"
-            raise ValueError(msg) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                msg = f"out: another process is training in {self.path}"
-                raise ValueError(msg) from None
-            self._begin(text, _identity(plan, prepared), prepared)
+        self._made = not self.path.exists()
+        with FileLock(self.path, LOCK, busy=f"out: another process is training in {self.path}"):
+            self._began = not (self.path / PLAN).is_file()
+            if self._began:
+                write_text(self.path / SPLIT, prepared.split)
+                write_text(self.path / FAILURES, _failures_text(prepared.failures))
+                write_text(self.path / PLAN, text)
+            else:
+                self._check_same(plan, _identity(plan, prepared))
             yield
 
     @contextlib.contextmanager
@@ -155,17 +178,31 @@ class RunFolder:
         """For the other processes of a run: the first one holds the lock and writes."""
         yield
 
-    def _begin(self, text: str, identity: dict[str, str], prepared: Prepared) -> None:
-        if (self.path / PLAN).is_file():
-            found = self._read()["identity"]
-            for name, value in identity.items():
-                if found.get(name) != value:
-                    msg = f"resume: the {name} is not what the run in {self.path} began with; expected the same files"
-                    raise ValueError(msg)
+    def _check_same(self, plan: RunPlan, identity: dict[str, str]) -> None:
+        """Raises ValueError if the run that is here began with other data or options."""
+        found = self._read()
+        for name, value in identity.items():
+            if found.get("identity", {}).get(name, value if name in _LATER else None) != value:
+                msg = f"resume: the {name} is not what the run in {self.path} began with; expected the same files"
+                raise ValueError(msg)
+        before, now = _deciding(RunPlan.from_dict(found["plan"])), _deciding(plan)
+        for name in before:
+            if before[name] != now[name]:
+                msg = f"resume: {name} is {now[name]}, but the run in {self.path} began with {before[name]}"
+                raise ValueError(msg)
+
+    def undo(self) -> None:
+        """Remove a run that this object began and that came to nothing, so that the folder can be that of another."""
+        if not self._began or (self.path / DESCRIPTION).is_file():
             return
-        write_text(self.path / SPLIT, prepared.split)
-        write_text(self.path / FAILURES, _failures_text(prepared.failures))
-        write_text(self.path / PLAN, text)
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if self._made:
+            with contextlib.suppress(OSError):  # somebody else put something there
+                self.path.rmdir()
 
     def member(self, index: int, members: int) -> Path:
         """Where the checkpoints of a member are."""
@@ -185,17 +222,52 @@ class RunFolder:
         if index == 0:
             write_text(self.path / HISTORY, text.getvalue())
 
-    def finish(self, model: PropertyModel) -> None:
-        """Write the model."""
+    def finish(self, model: PropertyModel) -> PropertyModel:
+        """Write the model, and return it as it is in the file."""
         model.save(self.path)
+        return replace(model, sha256=file_hash(self.path / WEIGHTS))
+
+    def result(self) -> tuple[PropertyModel, list[dict[str, float]], int, int] | None:
+        """Of a run that is complete: its model, the history of its first member, and how many rows were used and were not.
+
+        None for a run that is not, or whose files are damaged: it can go on.
+        """
+        from cgfast.models import load_model
+
+        try:
+            model = load_model(self.path)
+            if model.card.get("complete") is not True or "metrics" not in model.card:
+                return None
+            history = [{name: float(value) for name, value in row.items()} for row in _rows(self.path / HISTORY)]
+            return model, history, len(_rows(self.path / SPLIT)), len(_rows(self.path / FAILURES))
+        except (OSError, ValueError, TypeError, csv.Error):
+            return None
 
 
 def _identity(plan: RunPlan, prepared: Prepared) -> dict[str, str]:
     """What tells a run's data from others."""
     found = {"data": prepared.fingerprint, "split": prepared.split_hash}
     if plan.atom_init is not None:
-        found["atom_init"] = hashlib.sha256(Path(plan.atom_init).read_bytes()).hexdigest()
+        found["atom_init"] = file_hash(Path(plan.atom_init))
     return found
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _deciding(plan: RunPlan) -> dict[str, Any]:
+    """What of a plan decides the bits of its model: not places of files, which have a fingerprint, nor threads, nor words."""
+    options = {name: value for name, value in plan.options.to_dict().items() if name != "threads"}
+    start = None if plan.start is None else (plan.start.sha256, plan.start.freeze, plan.start.new_head)
+    fields = {"target": plan.labels, "targets": plan.targets, "start": start, "atom_init": plan.atom_init is not None}
+    return fields | options
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _plan_text(plan: RunPlan, prepared: Prepared) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cgfast.crystals import Crystals
 from cgfast.io.labelled import LabelledCrystals, read_labelled
-from cgfast.io.labels import Label
+from cgfast.io.labels import Label, split_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,13 +29,14 @@ class Source:
 
     @classmethod
     def of(cls, data: Any, **arguments: Any) -> Source | None:  # noqa: ANN401 - a path, or several, or crystals
-        """The source that `data` names, None for crystals in memory."""
+        """The source that `data` names, None for crystals in memory. Raises ValueError for anything else."""
         if isinstance(data, LabelledCrystals):
             return None
-        several = not isinstance(data, str) and not hasattr(data, "__fspath__")
-        path = [_absolute(one) for one in data] if several else _absolute(data)
         columns = arguments.pop("columns", None)
-        return cls(path, columns=dict(columns) if columns else None, **arguments)
+        if columns is not None and not isinstance(columns, Mapping):
+            msg = f"columns: got {columns!r}, expected a mapping like {{'id': 'material_id'}}"
+            raise ValueError(msg)
+        return cls(_paths(data), columns=dict(columns) if columns else None, **arguments)
 
     def read(
         self, labels: Sequence[str], split_column: str | None, classes: Sequence[tuple[str, ...] | None] | None = None
@@ -66,7 +69,7 @@ class Wanted:
     @classmethod
     def parse(cls, target: str | Sequence[str], *, log10: bool) -> Wanted:
         """From text. log10: of every label that is a plain column. Raises ValueError for none."""
-        named = [_split_name(text) for text in texts_of("target", [] if target is None else target)]
+        named = [split_name(text) for text in texts_of("target", [] if target is None else target)]
         labels = [_with_logarithm(label) if log10 else label for _, label in named]
         return cls(tuple(labels), tuple(name for name, _ in named))
 
@@ -76,11 +79,15 @@ def read_data(
     source: Source | None,
     wanted: Wanted,
     options: dict[str, Any],
+    classes: Sequence[tuple[str, ...] | None] | None = None,
 ) -> LabelledCrystals:
-    """The labelled crystals. Raises ValueError for crystals in memory with other labels than are asked for."""
+    """The labelled crystals. classes: of text columns, where they are known.
+
+    Raises ValueError for crystals in memory with other labels than are asked for.
+    """
     if source is not None:
-        return source.read(wanted.labels, options.get("split_column"))
-    if tuple(data.labels) != tuple(str(Label.parse(label)) for label in wanted.labels):
+        return source.read(wanted.labels, options.get("split_column"), classes)
+    if tuple(data.labels) != tuple(str(Label.parse(label, data.literal)) for label in wanted.labels):
         msg = f"target: got {', '.join(wanted.labels)}, expected the labels that data has: {', '.join(data.labels)}"
         raise ValueError(msg)
     crystals: LabelledCrystals = data
@@ -106,15 +113,17 @@ def texts_of(name: str, value: str | Sequence[str] | None) -> list[str]:
     return texts
 
 
-def _split_name(text: str) -> tuple[str | None, str]:
-    """`NAME=LABEL` as (NAME, LABEL), `LABEL` as (None, LABEL)."""
-    found = re.fullmatch(r"\s*([^<>=()]+?)\s*=\s*(.+)", text)
-    return (found[1], found[2]) if found else (None, text)
-
-
 def _with_logarithm(label: str) -> str:
-    return label if any(sign in label for sign in "(<>") else f"log10({label})"
+    return f"log10({label.strip()})" if Label.parse(label).is_plain else label
 
 
-def _absolute(path: Any) -> str:  # noqa: ANN401 - str or os.PathLike
-    return str(Path(path).absolute())
+def _paths(data: Any) -> str | list[str]:  # noqa: ANN401 - what a user gives
+    """Absolute paths."""
+    if isinstance(data, str | os.PathLike):
+        return str(Path(data).absolute())
+    places = list(data) if isinstance(data, Iterable) and not isinstance(data, Crystals) else [data]
+    kinds = [type(place).__name__ for place in places if not isinstance(place, str | os.PathLike)]
+    if kinds or not places:
+        msg = f"data: got {kinds[0] if kinds else 'nothing'}, expected a file or folder, several of them, or LabelledCrystals"
+        raise ValueError(msg)
+    return [str(Path(place).absolute()) for place in places]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgfast.io.batch import printable
+from cgfast.io.batch import id_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -43,7 +42,7 @@ def split_by_groups(groups: NDArray[np.int64], fractions: Sequence[float], seed:
     part = np.empty(len(names), np.int8)
     part[order] = np.searchsorted(np.cumsum(shares[:2]), middle, side="right")
     parts: NDArray[np.int8] = part[position]
-    _check_filled(parts, shares)
+    _check_filled(parts, shares, len(names))
     return parts
 
 
@@ -62,7 +61,7 @@ def split_by_fold(groups: NDArray[np.int64], n_folds: int, fold: int, seed: int)
     number[order] = np.minimum((middle * n_folds).astype(np.int64), n_folds - 1)
     of_crystal = number[position]
     parts = np.where(of_crystal == fold, TEST, np.where(of_crystal == (fold + 1) % n_folds, VAL, TRAIN)).astype(np.int8)
-    _check_filled(parts, (1.0, 1.0, 1.0))
+    _check_filled(parts, (1.0, 1.0, 1.0), len(names))
     return parts
 
 
@@ -80,7 +79,7 @@ def split_by_column(name: str, values: Sequence[Any]) -> NDArray[np.int8]:
             msg = f"split column {name}: got {value!r}, expected train, val or test"
             raise ValueError(msg)
         parts[index] = part
-    _check_filled(parts, (1.0, 1.0, 0.0))
+    _check_filled(parts, (1.0, 1.0, 0.0), len(parts))
     return parts
 
 
@@ -89,10 +88,16 @@ def shared_with_training(groups: NDArray[np.int64], parts: NDArray[np.int8]) -> 
     return int(np.isin(groups[parts == TEST], groups[parts == TRAIN]).sum())
 
 
-def _check_filled(parts: NDArray[np.int8], shares: Sequence[float]) -> None:
+def _check_filled(parts: NDArray[np.int8], shares: Sequence[float], n_groups: int) -> None:
+    together = (
+        f": they have {n_groups} reduced formula{'' if n_groups == 1 else 's'}, and crystals of one formula stay together; "
+        "split='random' takes them one by one"
+        if n_groups < len(parts)
+        else ""
+    )
     for part, (name, share) in enumerate(zip(PARTS, shares, strict=True)):
         if share > 0 and not np.any(parts == part):
-            msg = f"split: no row is left for {name} ({len(parts)} labelled rows), expected at least one"
+            msg = f"split: no row is left for {name} ({len(parts)} labelled rows), expected at least one{together}"
             raise ValueError(msg)
 
 
@@ -102,24 +107,10 @@ def split_text(ids: Sequence[str], rows: Sequence[int], parts: NDArray[np.int8])
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("id", "row", "part"))
     for name, row, part in zip(ids, rows, parts.tolist(), strict=True):
-        # csv leaves a lone carriage return unquoted, which ends the line for those who read
-        writer.writerow((printable(name).replace("\r", "\\r"), row, PARTS[part] if part >= 0 else ""))
+        writer.writerow((id_text(name), row, PARTS[part] if part >= 0 else ""))
     return text.getvalue()
 
 
 def split_hash(text: str) -> str:
     """What tells two splits apart, as a card of a model says it."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def read_split(path: Path) -> dict[int, str]:
-    """Row of the input -> part, as split_text() has it. Raises ValueError for a file that is not one."""
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return {int(line["row"]): line["part"] for line in csv.DictReader(file)}
-    except FileNotFoundError:
-        msg = f"split: there is no file {path}"
-        raise ValueError(msg) from None
-    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
-        msg = f"split {path} must be CSV with the columns id, row and part: {type(error).__name__} {error}"
-        raise ValueError(msg) from None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cgfast.io.labels import Label
 from cgfast.models.catalogue import Target
 from cgfast.models.targets import check_targets
 from cgfast.training.splits import TRAIN
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cgfast.io.labelled import LabelledCrystals
+    from cgfast.io.labels import Label
+    from cgfast.models import PropertyModel
 
 UNKNOWN_UNIT = "unit of its training data"
 # Ends of column names that tell the unit, longest first.
@@ -50,8 +51,7 @@ def make_targets(
         msg = f"unit: got {len(units)} units, expected one for each of {len(data.labels)} targets at most"
         raise ValueError(msg)
     targets = []
-    for index, text in enumerate(data.labels):
-        label = Label.parse(text)
+    for index, label in enumerate(data.parsed()):
         classified = task == "classification" or (task == "auto" and (data.classes[index] is not None or data.binary[index]))
         if classified:
             targets.append(_class_target(label, names[index], data, index))
@@ -59,7 +59,7 @@ def make_targets(
         if data.classes[index] is not None:
             msg = f"target {label.column}: got text, expected numbers for task='regression'"
             raise ValueError(msg)
-        unit = _unit(label, (units[index] if index < len(units) else None) or data.units[index])
+        unit = unit_of(label, (units[index] if index < len(units) else None) or data.units[index])
         column = names[index] or (f"log10_{label.column}" if label.log10 else str(label))
         targets.append(Target(_words(column), unit, column, None, str(label)))
     columns = [target.column for target in targets]
@@ -85,7 +85,8 @@ def _class_target(label: Label, name: str | None, data: LabelledCrystals, index:
     return Target(f"probability of {_words(word)}", "1", f"{word}_probability", pair, str(label))
 
 
-def _unit(label: Label, said: str) -> str:
+def unit_of(label: Label, said: str) -> str:
+    """The unit of a label. said: of its column; "": what the column's name ends in."""
     unit = said or next((unit for end, unit in _UNITS.items() if label.column.endswith(end)), "")
     if not unit:
         return UNKNOWN_UNIT
@@ -94,6 +95,32 @@ def _unit(label: Label, said: str) -> str:
 
 def _words(column: str) -> str:
     return column.replace("_", " ")
+
+
+def same_outputs(ours: Sequence[Target], theirs: Sequence[Target]) -> bool:
+    """Whether a network with the one targets says what the others mean: columns, units and classes."""
+    return [(t.column, t.unit, t.classes) for t in ours] == [(t.column, t.unit, t.classes) for t in theirs]
+
+
+def head_note(trained: PropertyModel, targets: Sequence[Target], *, new_head: bool) -> str:
+    """A sentence on what becomes of the head of a trained model, and why."""
+    columns = [target.column for target in targets]
+    if not new_head:
+        return f"the head stays: the training goes on from what {trained.name} predicts for {', '.join(columns)}"
+    if same_outputs(targets, trained.targets):
+        return f"the head starts anew, as asked for: of {trained.name} only the convolutions stay"
+    before = [target.column for target in trained.targets]
+    if columns != before:
+        why = f"{trained.name} predicts {', '.join(before)}, not {', '.join(columns)}"
+    else:
+        both = zip(targets, trained.targets, strict=True)
+        ours, theirs = next((a, b) for a, b in both if (a.unit, a.classes) != (b.unit, b.classes))
+        why = f"{trained.name} predicts {ours.column} {_meaning(theirs)}, not {_meaning(ours)}"
+    return f"the head starts anew: {why}"
+
+
+def _meaning(target: Target) -> str:
+    return f"in {target.unit}" if target.classes is None else f"of the classes {' and '.join(target.classes)}"
 
 
 class Scale(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 
-from cgfast.evaluation.files import write_text
+from cgfast._files import write_text
 from cgfast.tuning.places import BEST, REPORT, STUDY, TABLE
 from cgfast.tuning.report import report_html
 from cgfast.tuning.results import TrialReport, TrialRow, TuningResult, best_of, table_text

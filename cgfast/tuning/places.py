@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import os
+from pathlib import Path
+from typing import Any
 
 STUDY, TRIALS, BEST = "study.sqlite3", "trials", "best"
 TABLE, REPORT, LOCK = "trials.csv", "report.html", ".lock"
+
+
+def folder_of(name: str, given: Any) -> Path:  # noqa: ANN401 - what a user gives
+    """The path that the argument `name` gives. Raises ValueError for what is none."""
+    if not isinstance(given, str | os.PathLike):
+        msg = f"{name}: got {given!r}, expected the name of a folder"
+        raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
+    return Path(given)
 
 
 def check_out(path: Path) -> None:

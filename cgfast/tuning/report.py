@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optuna import visualization
 from optuna.importance import PedAnovaImportanceEvaluator
 
-from cgfast.evaluation.report import figure_html, page_html
+from cgfast.evaluation.page import figure_html, page_html, table_html
 from cgfast.tuning.results import TrialRow, best_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def report_html(study: optuna.Study, rows: Sequence[TrialRow], title: str, facts
     told = {"trials": ", ".join(f"{count} {state}" for state, count in counts.items()), **facts}
     parts = [
         f"<p>{_EXPLANATION}</p>",
-        _table(("", ""), told.items()),
+        table_html((), list(told.items())),
     ]
     if complete:
         parts += ["<h2>Best trials</h2>", _best_table(complete[:BEST_SHOWN])]
@@ -87,16 +87,8 @@ def _best_table(rows: Sequence[TrialRow]) -> str:
         )
         for row in rows
     ]
-    return _table(header, lines)
+    return table_html(header, lines)
 
 
 def _short(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else "none" if value is None else str(value)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    def line(tag: str, cells: Iterable[Any]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>\n"
-
-    head = f"<thead>{line('th', header)}</thead>\n" if any(header) else ""
-    return f"<table>{head}<tbody>{''.join(line('td', row) for row in rows)}</tbody></table>"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrialRow(NamedTuple):
-    """A trial that ended. state: complete, pruned, diverged, or impossible (options that do not go together; see reason).
+    """A trial that ended. state: complete, pruned, diverged, or impossible (options that cannot train; see reason).
 
     score: the lowest validation score, reached at best_epoch of `epochs`, None without an epoch; errors: the validation
     errors there, as in a training's metrics.csv. options: the searched ones. seconds: of training.

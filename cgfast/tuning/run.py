@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from numbers import Real
@@ -13,7 +14,7 @@ from cgfast.training.run import check_packages, make_plan, prepare_plan
 from cgfast.training.run_folder import RunPlan
 from cgfast.training.source import Source, Wanted, read_again, texts_of
 from cgfast.tuning.graphs import SharedData
-from cgfast.tuning.places import check_out
+from cgfast.tuning.places import check_out, folder_of
 from cgfast.tuning.space import Choices, Range, check_space, default_space, parse_space
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Job:
             "prune": self.prune,
             "data": self.shared.fingerprint,
             "split": self.shared.split_hash,
+            "atom_init": _hash(self.plan.atom_init),
         }
 
     def check_same(self, found: Mapping[str, Any]) -> None:
@@ -61,10 +63,10 @@ class Job:
         _check_format(found, self.path)
         own = self.identity()
         plan, before = own.pop("plan"), found["plan"]
-        for name in ("data", "split"):
-            if found[name] != own[name]:
-                what = "another split" if name == "split" else "other data"
-                msg = f"data: the study in {self.path} was begun with {what}, expected the same or another folder"
+        for name, what in (("data", "other data"), ("split", "another split"), ("atom_init", "other element features")):
+            if found.get(name) != own[name]:
+                argument = "atom_init" if name == "atom_init" else "data"
+                msg = f"{argument}: the study in {self.path} was begun with {what}, expected the same or another folder"
                 raise ValueError(msg)
         same = {**_settings(plan), **own["space"], "prune": own["prune"]}
         then = {**_settings(before), **found["space"], "prune": found["prune"]}
@@ -101,13 +103,14 @@ def tune(
 ) -> TuningResult:
     """Search for the options that train the best model, and write the study to the folder `out`.
 
-    data, target, preset, unit, log10, atom_init, format, columns, on_disorder, card, options: as train() takes them; options
-    that are given are the same in all trials. space: what is searched in place of DEFAULT_SPACE, option -> `LOW..HIGH`,
-    `LOW..HIGH:log`, `LOW..HIGH:step=S`, `A|B|C`, or a list of choices (see parse_space()). trials: that end, in all calls
-    together. timeout: seconds of this call; the trial that runs then goes on in the next call, unless none is complete yet.
-    prune: end trials whose best validation score after some epoch is worse than the median of those before (from the sixth
-    trial and a quarter of the epochs on). keep: so many of the best trials keep their run folders in `trials/`, the others
-    their metrics.csv. on_start: gets the data, on_trial a report after each trial, on_epoch one after each epoch.
+    data, target, preset, unit, log10, atom_init, format, columns, on_disorder, card, options: as train() takes them;
+    options that are given (None is a value: max_neighbors=None) are the same in all trials. space: what is searched in
+    place of DEFAULT_SPACE, option -> `LOW..HIGH`, `LOW..HIGH:log`, `LOW..HIGH:step=S`, `A|B|C`, or a list of choices (see
+    parse_space()). trials: that end, in all calls together. timeout: seconds of this call; the trial that runs then goes on
+    in the next call, unless none is complete yet. prune: end trials whose best validation score after some epoch is worse
+    than the median of those before (from the sixth trial and a quarter of the epochs on). keep: so many of the best trials
+    keep their run folders in `trials/`, the others their metrics.csv. on_start: gets the data, on_trial a report after each
+    trial, on_epoch one after each epoch.
 
     The folder holds `study.sqlite3` (Optuna's), `trials.csv`, `report.html`, `trials/` and `best/`, a model folder that
     load_model() reads. Called again with the same folder it goes on, also after a kill or Ctrl-C, with the trial it was in.
@@ -123,12 +126,12 @@ def tune(
     `train` is missing.
     """
     _check_packages()
-    path = Path(out)
+    path = folder_of("out", out)
     _check_numbers(trials, timeout, keep)
     check_out(path)
     wanted = Wanted.parse(target, log10=log10)
     source = Source.of(data, format=format, columns=columns, on_disorder=on_disorder)
-    given = {name: value for name, value in options.items() if value is not None} | {"seed": seed}
+    given = options | {"seed": seed}
     searched = None if space is None else _searched(space, given)
     plan, read = make_plan(data, source, wanted, preset, texts_of("unit", unit), atom_init, card, given)
     chosen = default_space(plan.options, list(given)) if searched is None else searched
@@ -158,7 +161,7 @@ def resume(
     _check_packages()
     from cgfast.tuning.study_folder import AIM, read_identity
 
-    path = Path(folder)
+    path = folder_of("folder", folder)
     found = read_identity(path)
     _check_format(found, path)
     aim = max(found[AIM], 1) if trials is None else trials
@@ -233,10 +236,14 @@ def _check_options(plan: RunPlan, space: dict[str, Range | Choices]) -> None:
 
 
 def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a plan must not change: not where the data are, which have a fingerprint, nor threads, nor the card."""
+    """What of a plan must not change: not where files are, which have fingerprints, nor threads, nor the card."""
     options = {name: value for name, value in plan["options"].items() if name != "threads"}
     targets = {"target": plan["labels"], **{k: [target[k] for target in plan["targets"]] for k in ("column", "unit")}}
-    return {**targets, "preset": plan["preset"], "atom_init": plan["atom_init"], **options}
+    return {**targets, "preset": plan["preset"], **options}
+
+
+def _hash(path: str | None) -> str | None:
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _told(value: object) -> str:

@@ -174,7 +174,10 @@ def parse_assignments(texts: Sequence[str], what: str) -> dict[str, str]:
 
 
 def parse_option(name: str, text: str) -> Any:  # noqa: ANN401 - what the option takes
-    """The value of one option of a training. Raises ValueError for an unknown name, and text that is no such value."""
+    """The value of one option of a training, as a command line has it (max_neighbors=0: all).
+
+    Raises ValueError for an unknown name, and text that is no such value.
+    """
     if name not in _KINDS:
         msg = f"options: got {name!r}, expected one of {', '.join(sorted(_KINDS))}"
         raise ValueError(msg)
@@ -182,7 +185,8 @@ def parse_option(name: str, text: str) -> Any:  # noqa: ANN401 - what the option
     if kind.startswith("tuple"):
         number = "int" if "int" in kind else "float"
         return tuple(_value(name, part.strip(), number) for part in text.split(",") if part.strip())
-    return _value(name, text, kind)
+    value = _value(name, text, kind)
+    return None if name == "max_neighbors" and value == 0 else value
 
 
 def _parse_values(name: str, values: Any) -> Range | Choices:  # noqa: ANN401 - what a user writes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
 import sqlite3
@@ -16,6 +15,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from cgfast._files import FileLock
 from cgfast.models import load_model
 from cgfast.models.checkpoint import DESCRIPTION
 from cgfast.training.run_folder import FAILURES, HISTORY, SPLIT
@@ -35,22 +35,9 @@ _NEW_BEST, _OLD_BEST = ".best.part", ".best.old"
 _SECONDS = 60  # that another reader of the database may keep us waiting
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> FileLock:
     """Make the folder; nobody else may tune in it meanwhile. Raises ValueError if somebody does, or it cannot be written."""
-    try:
-        path.mkdir(exist_ok=True)
-        lock = (path / LOCK).open("a")
-    except OSError as error:
-        msg = f"out: {path} cannot be written: {error.strerror}"
-        raise ValueError(msg) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            msg = f"out: another process is tuning in {path}"
-            raise ValueError(msg) from None
-        yield
+    return FileLock(path, LOCK, busy=f"out: another process is tuning in {path}")
 
 
 @contextlib.contextmanager

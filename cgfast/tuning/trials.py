@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from cgfast.screening.failures import describe_error
 from cgfast.training.module import DivergedError
 from cgfast.training.run import run_plan
 from cgfast.training.run_folder import HISTORY, RunFolder
@@ -40,7 +41,7 @@ class _PrunedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended: complete, pruned, diverged or impossible (its options do not go together), and why.
+    """How a trial ended: complete, pruned, diverged or impossible (its options do not go together or cannot train), and why.
 
     score: lowest validation score, at best_epoch; errors: the validation errors there. None and empty without an epoch.
     """
@@ -77,7 +78,8 @@ def run_trial(
 ) -> Outcome:
     """Train with the options of a trial in the folder `place`, from where a run in it is.
 
-    deadline: by time.monotonic(), math.inf for none. Raises TimeUpError behind it, and InterruptedRunError after Ctrl-C.
+    deadline: by time.monotonic(), math.inf for none. Raises TimeUpError behind it, InterruptedRunError after Ctrl-C, and
+    ValueError for a folder that cannot be written.
     """
     try:
         plan = replace(plan, options=replace(plan.options, **trial.params))
@@ -89,7 +91,13 @@ def run_trial(
     except _PrunedError as error:
         return Outcome.of(PRUNED, read_rows(place / HISTORY), str(error))
     except DivergedError as error:
-        return Outcome.of(DIVERGED, read_rows(place / HISTORY), str(error))
+        # What is said on top, that a model is left, is not for long.
+        first = error.__cause__ if isinstance(error.__cause__, DivergedError) else error
+        return Outcome.of(DIVERGED, read_rows(place / HISTORY), str(first))
+    except (ValueError, ArithmeticError) as error:
+        if isinstance(error.__cause__, OSError):  # a full disk, a folder in use: no fault of the options
+            raise
+        return Outcome.of(IMPOSSIBLE, read_rows(place / HISTORY), describe_error(error))
     watch.report(result.history)
     return Outcome.of(COMPLETE, result.history)
 

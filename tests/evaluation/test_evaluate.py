@@ -179,6 +179,20 @@ def test_units_that_differ_are_noted(write, crystals, model, tmp_path):
     assert isinstance(found.predictions, pa.Table)
 
 
+def test_a_column_called_like_a_formula(write, crystals, make_model, energy):
+    """Matbench has columns called log10(K_VRH), which hold logarithms already."""
+    values = np.linspace(-1.0, 2.0, 60)
+    modulus = energy._replace(column="log10(K_VRH)", unit="log10(GPa)", data="log10(K_VRH)")
+    path = write(crystals, **{"log10(K_VRH)": values, "K_VRH": 10.0**-values, LABEL: values})
+    found = evaluate(make_model(modulus, energy), path)
+    np.testing.assert_array_equal(found.predictions["log10(K_VRH)_true"].to_numpy(), values)
+    one = evaluate(make_model(modulus, energy), path, targets="log10(K_VRH) = log10(K_VRH)")
+    assert list(one.targets) == ["log10(K_VRH)"]
+    assert one.metrics["log10(K_VRH)"] == found.metrics["log10(K_VRH)"]
+    labelled = read_labelled(path, ["log10(K_VRH)"])
+    assert evaluate(make_model(modulus), labelled).notes == ()
+
+
 def test_labelled_crystals_in_memory(path, model):
     labelled = read_labelled(path, [LABEL])
     assert evaluate(model, labelled).predictions.equals(evaluate(model, path).predictions)
@@ -187,6 +201,10 @@ def test_labelled_crystals_in_memory(path, model):
     assert some.data == "2 crystals in memory"
     with pytest.raises(ValueError, match="data: got Crystals, which have no labels"):
         evaluate(model, labelled.crystals)
+    other = read_labelled(path, [LABEL + "<0"])
+    with pytest.raises(ValueError, match=rf"data: got crystals labelled {LABEL}<0, expected {LABEL}; targets may name other"):
+        evaluate(model, other)
+    assert evaluate(model, other, targets=LABEL + " < 0").n_evaluated == 60  # spelled otherwise
     with pytest.raises(ValueError, match="data: got 2 labels a crystal, expected 1"):
         evaluate(model, replace(labelled, values=np.zeros((60, 2))))
 

@@ -35,8 +35,9 @@ def contributions_by_row(table) -> dict[int, np.ndarray]:
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("reduce", ["mean", "sum"])
-def test_they_add_up(write, crystals, make_model, tmp_path, reduce, members):
-    model = make_model(readout="site", pooling=reduce, members=members, mean=[-1.25], std=[3.5])
+@pytest.mark.parametrize("readout", ["site", "atom"])
+def test_they_add_up(write, crystals, make_model, tmp_path, readout, reduce, members):
+    model = make_model(readout=readout, pooling=reduce, members=members, mean=[-1.25], std=[3.5])
     out = tmp_path / "c.parquet"
     found = explain(model, write(crystals), out=out)
     table = pq.read_table(out)
@@ -101,9 +102,10 @@ def test_heat_map(perovskites, make_model, tmp_path):
     assert sum(value is not None for line in trace["z"] for value in line) == 7
 
 
-def test_target_of_several(crystals, make_model, energy, metal):
+@pytest.mark.parametrize("readout", ["site", "atom"])
+def test_target_of_several(crystals, make_model, energy, metal, readout):
     other = energy._replace(property="gap", unit="eV", column="gap_eV")
-    model = make_model(metal, energy, other, readout="site", mean=[0.0, 1.0, -2.0], std=[1.0, 2.0, 3.0])
+    model = make_model(metal, energy, other, readout=readout, mean=[0.0, 1.0, -2.0], std=[1.0, 2.0, 3.0])
     predicted = model.predict(crystals)
     for column in ("energy_per_atom_eV", "gap_eV"):
         parts = contributions_by_row(explain(model, crystals, target=column).table)
@@ -117,9 +119,13 @@ def test_target_of_several(crystals, make_model, energy, metal):
         explain(model, crystals, target="gap")
 
 
-def test_refusals(crystals, make_model, tmp_path):
-    with pytest.raises(ValueError, match="model: tiny has readout='head', expected a model trained with readout='site'"):
+def test_refusals(crystals, make_model, metal, tmp_path):
+    with pytest.raises(ValueError, match=r"model: tiny has readout='head', expected .* trained with readout='atom' or 'site'"):
         explain(make_model(), crystals)
+    with pytest.raises(ValueError, match="model: tiny pools by max, expected mean or sum"):
+        explain(make_model(readout="atom", pooling="max"), crystals)
+    with pytest.raises(ValueError, match="target: metal_probability is a probability"):
+        explain(make_model(metal, readout="atom"), crystals)
     out = tmp_path / "c.csv"
     with pytest.raises(ValueError, match="sites: no crystal of the data is an ABX3 perovskite in a cell of five atoms"):
         explain(make_model(readout="site"), crystals[:3], sites=True, out=out)

@@ -164,7 +164,7 @@ def test_learning_curve(model, path, tmp_path):
         writer.writerow(("epoch", "train_loss", "val_mae", "learning_rate", "time_s"))
         writer.writerows(epochs)
     found = evaluate(folder, path)
-    assert found.history["val_mae"] == [0.5, None, 0.5 / 3, None, 0.1]
+    assert found.histories[0]["val_mae"] == [0.5, None, 0.5 / 3, None, 0.1]
     traces = figures(read(found.report(tmp_path / "r.html")))["learning-curve"]
     assert {trace["name"]: trace["y"] for trace in traces} == {
         "train_loss": [1.0 / k for k in range(1, 6)],
@@ -173,13 +173,31 @@ def test_learning_curve(model, path, tmp_path):
     assert all(trace["x"] == [1.0, 2.0, 3.0, 4.0, 5.0] for trace in traces)
 
 
+def test_learning_curves_of_all_members(make_model, path, tmp_path):
+    folder = make_model(members=2).save(tmp_path / "run")
+    for member, epochs in enumerate((3, 2)):
+        lines = ["epoch,val_mae,time_s", *(f"{k},{0.1 * (member + 1) * k:.1f},{k}" for k in range(1, epochs + 1))]
+        (folder / "members" / str(member)).mkdir(parents=True)
+        (folder / "members" / str(member) / "metrics.csv").write_text("\n".join(lines))
+    (folder / "metrics.csv").write_text("epoch,val_mae\n1,9\n")  # the first member's, already shown
+    found = evaluate(folder, path)
+    assert [history["val_mae"] for history in found.histories] == [[0.1, 0.2, 0.3], [0.2, 0.4]]
+    traces = figures(read(found.report(tmp_path / "r.html")))["learning-curve"]
+    assert [(t["name"], t["x"], t["y"]) for t in traces] == [
+        ("val_mae", [1.0, 2.0, 3.0], [0.1, 0.2, 0.3]),
+        ("val_mae", [1.0, 2.0], [0.2, 0.4]),
+    ]
+    assert [t["showlegend"] for t in traces] == [True, False]
+    assert len({t["line"]["color"] for t in traces}) == 1
+
+
 def test_no_learning_curve_and_a_broken_one(model, path, tmp_path):
-    assert evaluate(model, path).history == {}
+    assert evaluate(model, path).histories == ()
     folder = tmp_path / "run"
     model.save(folder, card={"history": {"epoch": [1, 2], "val_mae": [0.2, 0.1]}})
-    assert evaluate(folder, path).history == {"epoch": [1.0, 2.0], "val_mae": [0.2, 0.1]}
+    assert evaluate(folder, path).histories == ({"epoch": [1.0, 2.0], "val_mae": [0.2, 0.1]},)
     (folder / "metrics.csv").write_bytes(b"\xff\xfe no table")
-    assert evaluate(folder, path).history == {}
+    assert evaluate(folder, path).histories == ()
 
 
 def test_hostile_names(write, crystals, make_model, tmp_path):

@@ -120,3 +120,8 @@ def test_a_wrong_separator_is_named(tmp_path: Path, separator: str, name: str) -
 )
 def test_a_first_row_of_data_is_no_header(tmp_path: Path, csv: str, n_rows: int) -> None:
     assert single(folder(tmp_path, csv)).n_rows == n_rows
+
+
+def test_a_batch_of_failures_alone_keeps_no_columns(tmp_path: Path) -> None:
+    batches = list(read(folder(tmp_path, "gone,1\nlost,2\na,3\n"), keep=["target"], batch_rows=2).batches())
+    assert [b.columns.to_pydict() for b in batches] == [{"target": []}, {"target": [3.0]}]

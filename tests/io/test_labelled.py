@@ -95,6 +95,45 @@ def test_many_batches_of_rows(tmp_path: Path) -> None:
     assert data.rows.tolist() == list(range(n))
 
 
+def test_columns_that_look_like_formulas(tmp_path: Path) -> None:
+    """matbench has a column that is named `log10(K_VRH)`: it is meant before the logarithm of one named `K_VRH`."""
+    made = crystals(3)
+    columns = {"log10(K_VRH)": [1.0, 2.0, 3.0], "K_VRH": [5.0, 6.0, 7.0], "a>=b": [0.5, 0.25, 0.125], "K<6": [7.0, 8.0, 9.0]}
+    path = write_table(tmp_path / "a.parquet", made, {"log10(K_VRH)": "log10(GPa)", "K_VRH": "GPa"}, **columns)
+    labels = ["log10(K_VRH)", "a>=b", "K<6", "log10(log10(K_VRH))", "K_VRH>5.5"]
+    data = read_labelled(iter([path]), labels)  # what can be gone through once is enough
+    same(data.values[:, 0], [1, 2, 3])
+    same(data.values[:, 1], [0.5, 0.25, 0.125])
+    same(data.values[:, 2], [7, 8, 9])
+    np.testing.assert_allclose(data.values[:, 3], np.log10([1, 2, 3]))
+    same(data.values[:, 4], [0, 1, 1])
+    assert data.labels == tuple(labels)
+    assert data.literal == ("log10(K_VRH)", "a>=b", "K<6")
+    assert [label.is_plain for label in data.parsed()] == [True, True, True, False, False]
+    assert [label.column for label in data.parsed()] == ["log10(K_VRH)", "a>=b", "K<6", "log10(K_VRH)", "K_VRH"]
+    assert data.units == ("log10(GPa)", "", "", "log10(GPa)", "GPa")
+    assert data.binary == (False, False, False, False, True)
+    assert data[np.array([2])].parsed() == data.parsed()
+    plain = read_labelled(write_table(tmp_path / "b.parquet", made, K_VRH=[10.0, 100.0, 1.0]), ["log10(K_VRH)"])
+    same(plain.values[:, 0], [1, 2, 0])
+    assert plain.literal == ()
+
+
+def test_a_folder_whose_header_looks_like_a_formula(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a", "id,log10(K)\na,0.5\nb,2.5\n", list("ab"))
+    same(read_labelled(folder, ["log10(K)"]).values[:, 0], [0.5, 2.5])
+
+
+def test_labels_that_do_not_fit_a_target(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "a.parquet", crystals(3), y=[0.5, 1.0, None], n=[0, 1, None], w=["a", "b", None])
+    data = read_labelled(path, ["y", "n", "w"])
+    assert [data.misfit(t, None) for t in range(3)] == [None, None, "is text (a and b), expected numbers"]
+    assert data.misfit(0, ("no", "yes")).startswith("holds 0.5, expected 0 and 1 for no and yes; a question")
+    assert data.misfit(1, ("no", "yes")) is None
+    assert data.misfit(2, ("a", "b")) is None
+    assert data.misfit(2, ("b", "a")) == "has the classes a and b, expected b and a"
+
+
 def test_several_files(tmp_path: Path) -> None:
     made = crystals(6)
     for k in range(2):

@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 
-from cgfast.io.labels import Label, text_classes
+from cgfast.io.labels import Label, split_name, text_classes
 
 NAN = math.nan
 
@@ -53,6 +53,18 @@ def test_texts_that_are_no_label(text: str) -> None:
     assert "expected" in str(error.value) or "must be" in str(error.value)
 
 
+def test_a_column_of_that_very_name_wins() -> None:
+    columns = {"log10(K_VRH)", "gap<3", "a>=b", "x"}
+    for text in ("log10(K_VRH)", "gap<3", "a>=b", " a>=b "):
+        label = Label.parse(text, columns)
+        assert label == Label(text.strip())
+        assert label.is_plain
+        assert str(label) == text.strip()
+    assert Label.parse("log10(x)", columns) == Label("x", log10=True)
+    assert Label.parse("log10(log10(K_VRH))", columns) == Label("log10(K_VRH)", log10=True)
+    assert not Label.parse("gap<4", columns).is_plain
+
+
 @pytest.mark.parametrize("text", [None, 3, ["gap"], b"gap"])
 def test_labels_are_texts(text: object) -> None:
     with pytest.raises(ValueError, match="target must be COLUMN"):
@@ -63,6 +75,22 @@ def test_labels_are_texts(text: object) -> None:
 def test_the_text_of_a_question_keeps_its_bound(bound: float, relation: str) -> None:
     label = Label("gap", relation=relation, bound=bound)
     assert Label.parse(str(label)) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("gap", (None, "gap")),
+        ("metal=gap<0.001", ("metal", "gap<0.001")),
+        ("x=a=b", ("x", "a=b")),
+        ("K=log10(bulk)", ("K", "log10(bulk)")),
+        ("gap<0.001", (None, "gap<0.001")),
+        ("a>=b", (None, "a>=b")),
+        ("=a", (None, "=a")),
+    ],
+)
+def test_names_in_front(text: str, expected: tuple) -> None:
+    assert split_name(text) == expected
 
 
 @pytest.mark.parametrize("text", ["gap", "log10(gap)", "gap<0.001", "gap>1e-12", "gap<3"])

@@ -42,11 +42,11 @@ def test_underscores_in_a_zip(tmp_path: Path) -> None:
     assert ids(tmp_path / "x.zip") == ["_a"]
 
 
-@pytest.mark.parametrize("names", [["a.cif.gz", "b.cif.gz", "c.txt"], []])
+@pytest.mark.parametrize("names", [["a.cif.zst", "b.cif.zst", "c.txt"], []])
 def test_a_folder_without_structures_says_what_it_holds(tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).touch()
-    found = r"file; found 2 \.cif\.gz, 1 \.txt$" if names else "file$"
+    found = r"file; found 2 \.cif\.zst, 1 \.txt$" if names else "file$"
     with pytest.raises(ValueError, match=found):
         read(tmp_path)
     with pytest.raises(ValueError, match=r"holds no \.cif " + found):

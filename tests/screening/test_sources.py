@@ -154,7 +154,7 @@ def test_failures_file_that_is_a_folder(make_model, tmp_path: Path) -> None:
 
 def test_time_limit_reaches_the_reader(make_model, monkeypatch, tmp_path: Path) -> None:
     limits = []
-    monkeypatch.setattr("cgfast.io.cif_source.Fallback.__enter__", lambda self: limits.append(self.time_limit) or self)
+    monkeypatch.setattr("cgfast.io.cif_fallback.Fallback.__enter__", lambda self: limits.append(self.time_limit) or self)
     (tmp_path / "a.cif").write_text(cif("Na1 Na 0 0 0"))
     screen(tmp_path / "a.cif", make_model(), time_limit=2.5)
     assert limits == [2.5]

@@ -6,7 +6,6 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
@@ -14,7 +13,6 @@ pytest.importorskip("pyarrow")
 
 import cgfast
 from cgfast.training import train
-from cgfast.training.module import DivergedError
 from tests.training.samples import TINY, crystals, labelled, some_values, write_folder, write_table
 
 if TYPE_CHECKING:
@@ -92,6 +90,13 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     ("y", {"on_disorder": "guess"}, r"on_disorder"),
     ("y", {"seed": -1}, r"seed: got -1"),
     ("y", {"processes": 2, "threads": 1}, r"processes: got 2"),
+    ("y", {"schedule": "multistep"}, r"milestones: got \(\)"),
+    ("y", {"epochs": None}, r"epochs: got None"),
+    ("y", {"columns": "id"}, r"columns: got 'id', expected a mapping"),
+    ("y", {"loggers": "csv"}, r"loggers: got 'csv', expected a logger of lightning"),
+    ("y", {"loggers": [None]}, r"loggers: got None, expected a logger"),
+    ("y", {"out": None}, r"out: got None, expected the name of a folder"),
+    ("y", {"out": 3}, r"out: got 3"),
 ]
 
 
@@ -102,7 +107,7 @@ def test_nothing_is_written(table: Path, tmp_path: Path, target: Any, changes: d
         (tmp_path / "m").mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match=said) as error:
-        train(table, target, out=tmp_path / "m", **TINY | changes)
+        train(table, target, **{"out": tmp_path / "m"} | TINY | changes)
     assert sorted(tmp_path.rglob("*")) == before
     assert "\n" not in str(error.value)
 
@@ -130,6 +135,23 @@ def test_input_that_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r".+") as error:
             train(source, "y", out=tmp_path / "m", **TINY)
         assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrap", [lambda made: made, lambda made: [made], list])
+def test_crystals_without_labels(tmp_path: Path, wrap: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"data: got Crystals, expected a file or folder, several of them, or LabelledCrystals"
+    ):
+        train(wrap(crystals(10)), "y", out=tmp_path / "m", **TINY)
+
+
+@pytest.mark.parametrize(
+    ("data", "got"), [(3, "int"), (None, "NoneType"), ([None, "a"], "NoneType"), ([], "nothing"), (["a", b"b"], "bytes")]
+)
+def test_data_of_another_kind(tmp_path: Path, data: Any, got: str) -> None:
+    with pytest.raises(ValueError, match=rf"data: got {got}, expected a file or folder"):
+        train(data, "y", out=tmp_path / "m", **TINY)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,39 +215,3 @@ class TestPlaces:
         with pytest.raises(ValueError, match=r"or resume to go on with the run in"):
             train(table, "y", out=tmp_path / "m", **TINY | {"epochs": 1})
         assert (tmp_path / "m" / "model.safetensors").read_bytes() == before
-
-
-class TestDivergence:
-    RECIPE = {"optimizer": "sgd", "loss": "mse", "schedule": "constant", "average": 0.0}  # noqa: RUF012 - nobody writes to it
-    OPTIONS = TINY | RECIPE | {"learning_rate": 1e6, "epochs": 50}
-
-    def test_a_rate_far_too_high(self, table: Path, tmp_path: Path) -> None:
-        said = r"the loss is not a number any more in .*epoch \d+: try a lower learning_rate than 1e\+06"
-        with pytest.raises(DivergedError, match=said) as error:
-            train(table, "y", out=tmp_path / "m", **self.OPTIONS)
-        assert "\n" not in str(error.value)
-        assert not (tmp_path / "m" / "model.json").exists()
-
-    @pytest.mark.parametrize("average", [0.0, 0.9])
-    @pytest.mark.parametrize("loss", ["l1", "mse", "huber"])
-    @pytest.mark.parametrize("conv", ["CGConv", "CrystalGraphConv"])
-    def test_whatever_happens_it_is_said(self, table: Path, tmp_path: Path, average: float, loss: str, conv: str) -> None:
-        """At a mad rate a run ends with a model of finite predictions or with one sentence, whatever breaks first."""
-        changes = {"average": average, "loss": loss, "conv": conv, "learning_rate": 1e30, "epochs": 10, "readout": "head"}
-        try:
-            result = train(table, "y", out=tmp_path / "m", **self.OPTIONS | changes)
-        except DivergedError as error:
-            assert "try a lower learning_rate" in str(error)  # noqa: PT017
-        else:
-            assert np.isfinite(result.model.predict(crystals(N)).values).all()
-
-    def test_clipping_helps(self, table: Path, tmp_path: Path) -> None:
-        train(table, "y", out=tmp_path / "m", **self.OPTIONS | {"clip": 1e-9, "weight_decay": 0.0, "epochs": 3})
-
-    @pytest.mark.parametrize("average", [0.0, 0.9])
-    def test_a_last_step_that_breaks_it(self, table: Path, tmp_path: Path, average: float) -> None:
-        """The only loss is fine, what the step made of the weights is not."""
-        changes = {"batch_size": 1000, "epochs": 1, "learning_rate": 1e37, "weight_decay": 0.0, "average": average}
-        with pytest.raises(DivergedError, match=r"the loss is not a number any more in the validation of epoch 1"):
-            train(table, "y", out=tmp_path / "m", **self.OPTIONS | changes)
-        assert not (tmp_path / "m" / "model.json").exists()

@@ -57,6 +57,7 @@ def test_wrong(name: str, value: object) -> None:
         ({"batch_atoms": 3, "batch_edges": 3}, "batch_edges: got 3, expected either"),
         ({"missing": "pad-2018", "ties": "shell"}, "ties: got 'shell', expected 'canonical'"),
         ({"threads": 1, "processes": 2}, "processes: got 2, expected at most threads = 1"),
+        ({"schedule": "multistep"}, r"milestones: got \(\), expected the epochs .* together with schedule='multistep'"),
     ],
 )
 def test_wrong_together(changes: dict, said: str) -> None:
@@ -147,11 +148,15 @@ def test_the_paper(label: str, classifier: bool, rate: float, batch: int, epochs
 
 
 def test_changes() -> None:
-    found = preset_options("paper", ("y",), classifier=False, epochs=100, learning_rate=0.5, batch_size=None)
+    found = preset_options("paper", ("y",), classifier=False, epochs=100, learning_rate=0.5)
     assert (found.epochs, found.milestones, found.learning_rate, found.batch_size) == (100, (80,), 0.5, 256)
     assert preset_options("paper", ("y",), classifier=True, epochs=10).milestones == (8,)
     assert preset_options("paper", ("y",), classifier=False, epochs=10, milestones=(3, 7)).milestones == (3, 7)
     assert preset_options("paper", ("y",), classifier=False, epochs=1).epochs == 1
-    assert preset_options("fast", ("y",), classifier=False, max_neighbors=0).max_neighbors is None
+    assert preset_options("fast", ("y",), classifier=False, max_neighbors=None).max_neighbors is None  # all, not the preset's
+    with pytest.raises(ValueError, match="max_neighbors: got 0, expected a whole number of at least 1 or None"):
+        preset_options("fast", ("y",), classifier=False, max_neighbors=0)
+    with pytest.raises(ValueError, match="batch_size: got None"):
+        preset_options("paper", ("y",), classifier=False, batch_size=None)
     with pytest.raises(ValueError, match="epochs: got 'ten'"):
         preset_options("paper", ("y",), classifier=False, epochs="ten")

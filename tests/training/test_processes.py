@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
-import cgfast
-
 pytest.importorskip("lightning")
+
+import cgfast
+from cgfast.models import Target
+from cgfast.nn import CGCNN
+from cgfast.training import TrainOptions
+from cgfast.training.losses import TaskLoss
+from cgfast.training.module import TrainingModule
+from cgfast.training.targets import Scale
 
 LABEL = "heat_all_eV_per_cell"
 
@@ -64,6 +71,26 @@ def test_two_processes_train_what_one_trains(table, tmp_path, conv):
     )
     with (tmp_path / "two" / "metrics.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+def random_numbers(rank, epoch, seed=3):
+    """What dropout would draw first in an epoch of a process."""
+    target = Target("y", "eV", "y", None, "y")
+    loss = TaskLoss([target], "l1", 0.1, [None])
+    module = TrainingModule(CGCNN(), loss, TrainOptions(), [target], Scale((0.0,), (1.0,)), seed, 10)
+    module._trainer = SimpleNamespace(global_rank=rank, current_epoch=epoch)
+    module.on_train_epoch_start()
+    return torch.rand(5)
+
+
+def test_every_process_drops_other_features():
+    numbers = {(rank, epoch): random_numbers(rank, epoch) for rank in range(3) for epoch in range(3)}
+    for key, drawn in numbers.items():
+        assert torch.equal(drawn, random_numbers(*key))
+    assert len({tuple(drawn.tolist()) for drawn in numbers.values()}) == 9
+    # The first process draws what a single one always drew.
+    torch.manual_seed(3 * 1_000_003 + 2)
+    assert torch.equal(numbers[0, 2], torch.rand(5))
 
 
 def test_a_process_that_fails_says_why(table, tmp_path, monkeypatch):

@@ -101,13 +101,44 @@ def test_what_a_stopped_run_leaves_is_a_model(table: Path, tmp_path: Path) -> No
     assert model.card["metrics"]["y"]["mae"] > 0
 
 
-def test_a_complete_run_is_read(table: Path, tmp_path: Path) -> None:
-    whole = train(table, "y", out=tmp_path / "m", **TINY)
-    before = outcome(tmp_path / "m")
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_complete_run_is_read(table: Path, tmp_path: Path, seeds: int) -> None:
+    """Nothing but its folder is needed, and nothing is written."""
+    whole = train(table, "y", out=tmp_path / "m", **TINY | {"seeds": seeds, "split": "random"})
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "m").rglob("*") if path.is_file()}
+    table.unlink()
     again = resume(tmp_path / "m", on_epoch=never_again)
-    assert outcome(tmp_path / "m") == before
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
     assert (again.metrics, again.history, again.part) == (whole.metrics, whole.history, whole.part)
     assert (again.n_rows, again.n_used, again.n_failures) == (whole.n_rows, whole.n_used, whole.n_failures)
+    assert again.notes == whole.notes
+    assert "share their formula" in again.notes[0]
+    assert again.model.sha256 == whole.model.sha256
+    made = crystals(5)
+    np.testing.assert_array_equal(again.model.predict(made).values, whole.model.predict(made).values)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_complete_run_whose_model_was_damaged(table: Path, tmp_path: Path, name: str) -> None:
+    """The checkpoints still know it."""
+    train(table, "y", out=tmp_path / "m", **TINY)
+    before = outcome(tmp_path / "m")
+    (tmp_path / "m" / name).write_bytes(b"")
+    resume(tmp_path / "m", on_epoch=never_again)
+    assert outcome(tmp_path / "m") == before
+
+
+def test_a_kill_between_the_last_epoch_and_the_end(table: Path, tmp_path: Path) -> None:
+    """A run that its patience ended is not trained further, although epochs are left."""
+    options = TINY | SGD | {"patience": 3, "epochs": 50, "learning_rate": 1e-12, "schedule": "constant"}
+    for place in ("whole", "cut"):
+        assert len(train(table, "y", out=tmp_path / place, **options).history) < 50
+    for name in ("checkpoints/done", "model.json", "model.safetensors"):  # what is written behind the last checkpoint
+        (tmp_path / "cut" / name).unlink()
+    found = resume(tmp_path / "cut", on_epoch=never_again)
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+    assert len(found.history) < 50
+    assert (tmp_path / "cut" / "checkpoints" / "done").is_file()
 
 
 def test_from_another_folder(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

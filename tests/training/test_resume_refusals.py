@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -18,7 +19,11 @@ import pyarrow.parquet as pq
 import torch
 
 import cgfast
+from cgfast.io.labelled import read_labelled
 from cgfast.training import TrainingResult, resume, train
+from cgfast.training.run import run_plan
+from cgfast.training.run_folder import RunFolder
+from cgfast.training.source import Source
 from tests.training.runs import stop_at
 from tests.training.samples import TINY, crystals, labelled, some_values, write_table
 
@@ -52,6 +57,9 @@ class TestRefusals:
         with pytest.raises(ValueError, match="holds no run"):
             resume(tmp_path / "nowhere")
         assert not (tmp_path / "nowhere").exists()
+        for place in (None, 3):
+            with pytest.raises(ValueError, match=f"resume: got {place}, expected the name of a folder"):
+                resume(place)
 
     @pytest.mark.parametrize("contents", [b"", b"{", b"[]", b"{}", b'{"format": "x", "version": 1}', b"\xff\xfe", b"null"])
     def test_a_plan_that_is_none(self, cut: Path, contents: bytes) -> None:
@@ -62,6 +70,38 @@ class TestRefusals:
         plan = json.loads((cut / "run.json").read_text())
         (cut / "run.json").write_text(json.dumps(plan | {"version": 99}))
         self.unchanged(cut, "version 99, expected cgfast-run up to 1")
+
+    def test_another_plan(self, cut: Path, table: Path, tmp_path: Path) -> None:
+        """Who calls with a plan of his own (a study does) must not go on with another one."""
+        plan = RunFolder(cut).read_plan()
+        data = read_labelled(table, ["y"])
+        for change, said in (
+            ({"epochs": 9}, "epochs is 9, but the run in .* began with 4"),
+            ({"max_neighbors": None}, "max_neighbors is None, but the run in .* began with 6"),
+        ):
+            other = dataclasses.replace(plan, options=dataclasses.replace(plan.options, **change))
+            with pytest.raises(ValueError, match=said):
+                run_plan(other, RunFolder(cut), data, on_start=None, on_epoch=None)
+        same = dataclasses.replace(plan, options=dataclasses.replace(plan.options, threads=2), card={"licence": "MIT"})
+        moved = table.rename(tmp_path / "moved.parquet")
+        same = dataclasses.replace(same, source=Source.of(moved))
+        found = run_plan(same, RunFolder(cut), read_labelled(moved, ["y"]), on_start=None, on_epoch=None)
+        assert found.model.card["licence"] == "MIT"
+
+    def test_a_run_of_before(self, cut: Path, table: Path, tmp_path: Path) -> None:
+        """Entries of an identity that the first runs did not write may be missing; data and split may not."""
+        atoms = tmp_path / "atoms.json"
+        atoms.write_text(json.dumps({str(z): [z / 10, 1.0] for z in range(1, 93)}))
+        with pytest.raises(KeyboardInterrupt):
+            train(table, "y", out=tmp_path / "old", atom_init=atoms, on_epoch=stop_at(3), **TINY)
+        plan = json.loads((tmp_path / "old" / "run.json").read_text())
+        del plan["identity"]["atom_init"]
+        (tmp_path / "old" / "run.json").write_text(json.dumps(plan))
+        resume(tmp_path / "old")
+        plan = json.loads((cut / "run.json").read_text())
+        del plan["identity"]["split"]
+        (cut / "run.json").write_text(json.dumps(plan))
+        self.unchanged(cut, "resume: the split is not what")
 
     def test_another_option(self, cut: Path) -> None:
         plan = json.loads((cut / "run.json").read_text())
@@ -133,6 +173,7 @@ class TestRefusals:
         shutil.rmtree(cut / "checkpoints")
         assert isinstance(resume(cut), TrainingResult)  # nothing is left of it: it begins anew
         (cut / "checkpoints" / "best.ckpt").unlink()
+        (cut / "model.json").unlink()
         with pytest.raises(ValueError, match=r"best\.ckpt"):
             resume(cut)
 

@@ -18,7 +18,6 @@ from cgfast.training.splits import (
     TRAIN,
     UNUSED,
     VAL,
-    read_split,
     shared_with_training,
     split_by_column,
     split_by_fold,
@@ -81,6 +80,17 @@ def test_every_crystal_is_tested_by_some_seed() -> None:
 def test_fractions_that_are_none(fractions: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="fractions must be three numbers"):
         split_by_groups(np.arange(10), fractions, 0)
+
+
+def test_one_formula_only() -> None:
+    """Polymorphs of a single composition: what stands in the way is said, and what there is instead."""
+    said = r"no row is left for train \(10 labelled rows\).* they have 1 reduced formula, .*split='random'"
+    with pytest.raises(ValueError, match=said):
+        split_by_groups(np.zeros(10, np.int64), (0.4, 0.3, 0.3), 0)
+    with pytest.raises(ValueError, match=r"they have 2 reduced formulas, .*split='random'"):
+        split_by_fold(np.arange(10) // 5, 3, 0, 0)
+    with pytest.raises(ValueError, match=r"expected at least one$"):  # all different: nothing is kept together
+        split_by_groups(np.arange(3), (0.8, 0.1, 0.1), 0)
 
 
 def test_a_part_without_rows() -> None:
@@ -157,29 +167,5 @@ def test_ids_that_are_no_text(tmp_path: Path) -> None:
     text = split_text(["a\udcff", "b\ud800"], [0, 1], np.array([0, 1], np.int8))
     assert len(split_hash(text)) == 64
     (tmp_path / "s.csv").write_text(text, encoding="utf-8")
-    assert read_split(tmp_path / "s.csv") == {0: "train", 1: "val"}
-
-
-def test_file(tmp_path: Path) -> None:
-    path = tmp_path / "split.csv"
-    parts = np.array([TRAIN, TEST, UNUSED, VAL], np.int8)
-    path.write_text(split_text(['a"b', "x\ny", "é", ","], [3, 0, 7, 12], parts), encoding="utf-8", newline="")
-    assert read_split(path) == {3: "train", 0: "test", 7: "", 12: "val"}
-
-
-def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="split: there is no file"):
-        read_split(tmp_path / "none.csv")
-    for name, contents in (
-        ("words", b"id,row,part\na,x,train\n"),
-        ("columns", b"id,part\na,train\n"),
-        ("short", b"id,row,part\na\n"),
-        ("huge", b'id,row,part\n"' + b"x" * 200_000 + b'",1,train\n'),
-        ("binary", bytes(range(256))),
-    ):
-        path = tmp_path / name
-        path.write_bytes(contents)
-        with pytest.raises(ValueError, match=f"split .*{name} must be CSV with the columns id, row and part"):
-            read_split(path)
-    with pytest.raises(ValueError, match="must be CSV"):
-        read_split(tmp_path)
+    lines = (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[1:] for line in lines] == [["row", "part"], ["0", "train"], ["1", "val"]]

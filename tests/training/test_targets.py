@@ -48,6 +48,9 @@ def test_names(text: str, expected: tuple) -> None:
 def test_logarithms_of_all() -> None:
     wanted = Wanted.parse(["a", "b=log10(c)", "d=e", "f<3"], log10=True)
     assert wanted == Wanted(("log10(a)", "log10(c)", "log10(e)", "f<3"), (None, "b", "d", None))
+    # A column of any name but a logarithm or a question.
+    wanted = Wanted.parse([" K (GPa) ", "k=f(x)", "log10( K (GPa) )"], log10=True)
+    assert wanted.labels == ("log10(K (GPa))", "log10(f(x))", "log10( K (GPa) )")
 
 
 @pytest.mark.parametrize("target", [None, [], "", ["a", " "], [3], 3])
@@ -90,6 +93,15 @@ def test_columns() -> None:
     assert [target.column for target in found] == ["heat_eV", "log10_K_GPa", "new_z"]
     assert [target.property for target in found] == ["heat eV", "log10 K GPa", "new z"]
     assert [target.data for target in found] == ["heat_eV", "log10(K_GPa)", "z"]
+
+
+def test_a_column_that_looks_like_a_formula() -> None:
+    """It is no logarithm of anything: neither its name nor its unit change."""
+    data = labelled(
+        2, values=np.array([[1.0], [2.0]]), labels=("log10(K_GPa)",), units=("log10(GPa)",), literal=("log10(K_GPa)",)
+    )
+    (target,) = make_targets(data, [None], "auto")
+    assert (target.column, target.unit, target.data) == ("log10(K_GPa)", "log10(GPa)", "log10(K_GPa)")
 
 
 def test_classes() -> None:

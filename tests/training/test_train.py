@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
 import random
 import signal
@@ -69,6 +70,8 @@ def test_the_folder(table: Path, tmp_path: Path) -> None:
     assert card["split"]["kind"] == "grouped"
     model = cgfast.load_model(tmp_path / "m")
     assert (model.unit, model.column, model.target.data) == ("eV", "y", "y")
+    digest = hashlib.sha256((tmp_path / "m" / "model.safetensors").read_bytes()).hexdigest()
+    assert result.model.sha256 == model.sha256 == digest
 
 
 def test_the_validation_error_is_that_of_the_best_epoch(table: Path, tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_the_validation_error_is_that_of_the_best_epoch(table: Path, tmp_path: P
         {"n_h": 2, "pooling": "sum"},
         {"ties": "shell"},
         {"missing": "pad-2018", "max_neighbors": 12, "cutoff": 4.0},
-        {"max_neighbors": 0, "cutoff": 3.5},
+        {"max_neighbors": None, "cutoff": 3.5},
         {"batch_atoms": 20},
         {"batch_edges": 100},
         {"precision": "64"},

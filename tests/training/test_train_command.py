@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,20 @@ def test_options_reach_the_run(table: Path, tmp_path: Path) -> None:
     assert [column.name for column in model.columns] == ["wide_probability", "wide_probability_std", "log10_y", "log10_y_std"]
 
 
+def test_more_options_reach_the_run(table: Path, tmp_path: Path) -> None:
+    recipe = ["--schedule", "multistep", "--milestones", "2,3", "--gamma", 0.5, "--optimizer", "sgd", "--momentum", 0.8]
+    others = ["--loss", "huber", "--huber-delta", 0.3, "--step", 0.4, "--missing", "pad-2018"]
+    run(table, "-t", "y", "-o", tmp_path / "m", *OPTIONS, *recipe, *others)
+    options = json.loads((tmp_path / "m" / "run.json").read_text())["plan"]["options"]
+    expected = {"milestones": [2, 3], "gamma": 0.5, "momentum": 0.8, "huber_delta": 0.3, "step": 0.4, "missing": "pad-2018"}
+    assert {name: options[name] for name in expected} == expected
+    with (tmp_path / "m" / "metrics.csv").open(newline="") as file:
+        rates = [float(line["learning_rate"]) for line in csv.DictReader(file)]
+    assert rates == [0.01, 0.01, 0.005, 0.0025]
+    model = cgfast.load_model(tmp_path / "m")
+    assert (model.spec.missing, model.network.basis.step) == ("pad-2018", 0.4)
+
+
 def test_splits(table: Path, tmp_path: Path) -> None:
     run(table, "-t", "y", "-o", tmp_path / "column", "--split-column", "part", *OPTIONS)
     assert json.loads((tmp_path / "column" / "run.json").read_text())["plan"]["options"]["split"] == "column"
@@ -162,6 +177,8 @@ def test_a_2018_folder(tmp_path: Path) -> None:
         (["{table}", "-t", "energy"], r"no column energy.*y"),
         (["{table}", "-t", "y", "--out", "no/where"], r"out: the folder .*no does not exist"),
         (["{table}", "-t", "y", "--fractions", "a,b,c"], r"--fractions: got 'a,b,c'"),
+        (["{table}", "-t", "y", "--milestones", "0.5"], r"--milestones: got '0.5', expected epochs like"),
+        (["{table}", "-t", "y", "--schedule", "multistep"], r"milestones: got \(\), expected the epochs"),
         (["{table}", "-t", "y", "--fractions", "0.5,0.5"], r"fractions: got \(0\.5, 0\.5\)"),
         (["{table}", "-t", "y", "--split", "random", "--fold", "1/5"], r"--split, --split-column and --fold: got several"),
         (["{table}", "-t", "y", "--epochs", "0"], r"epochs: got 0"),
@@ -170,6 +187,7 @@ def test_a_2018_folder(tmp_path: Path) -> None:
         (["{table}", "-t", "y", "--split-column", "part2"], r"no column part2"),
         (["{table}", "-t", "y<100"], r"one class only"),
         (["--resume", "nowhere"], r"resume: nowhere holds no run"),
+        (["--resume", "{table}"], r"resume: got the file .*data\.parquet, expected the folder of a run"),
     ],
 )
 def test_bad_input(table: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -222,13 +240,13 @@ class TestResume:
         ("arguments", "named"),
         [
             (["data.parquet"], "DATA"),
-            (["-t", "y"], "target"),
-            (["-o", "elsewhere"], "out"),
-            (["--epochs", "9"], "epochs"),
-            (["--lr", "0.1", "--seed", "0"], "learning_rate, seed"),
-            (["--task", "regression"], "task"),
-            (["--split", "random"], "split"),
-            (["--threads", "1"], "threads"),
+            (["-t", "y"], "--target"),
+            (["-o", "elsewhere"], "--out"),
+            (["--epochs", "9"], "--epochs"),
+            (["--lr", "0.1", "--seed", "0"], "--learning-rate, --seed"),
+            (["--task", "regression"], "--task"),
+            (["--split", "random"], "--split"),
+            (["--threads", "1"], "--threads"),
         ],
     )
     def test_takes_no_other_options(self, cut: Path, arguments: list[str], named: str) -> None:

@@ -17,7 +17,7 @@ import cgfast
 from cgfast.io.labelled import read_labelled
 from cgfast.training import train
 from tests.training.runs import check, parts_of
-from tests.training.samples import TINY, crystals, labelled, slice_table, some_values, write_folder, write_table
+from tests.training.samples import SYMBOLS, TINY, crystals, labelled, slice_table, some_values, write_folder, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +100,10 @@ class TestSeveralTargets:
         assert result.metrics["z"] == {"n": 0, "mae": None, "rmse": None, "r2": None, "max_error": None}
         assert result.metrics["y"]["n"] == 5
         assert cgfast.load_model(tmp_path / "m").card["metrics"]["z"]["mae"] is None
+        assert {name for name in result.history[0] if name.startswith("val_")} == {"val_score", "val_y_mae"}
+        (note,) = [note for note in result.notes if "target" in note]
+        assert note == "target z: the validation part has no label of it, so that it has no say in which epoch is best"
+        assert cgfast.load_model(tmp_path / "m").card["notes"] == list(result.notes)
 
     def test_gap_and_metal(self, data: Path, tmp_path: Path) -> None:
         source = slice_table(data / "mp_cgcnn_36k.parquet", tmp_path / "d.parquet", range(0, 30000, 200))
@@ -145,6 +149,53 @@ def test_notes(table: Path, tmp_path: Path) -> None:
     assert grouped.notes == ()
     (note,) = at_random.notes
     assert "test crystals share their formula with a training crystal (split='random')" in note
+
+
+def test_elements(tmp_path: Path) -> None:
+    """The card says what the network learned, a note which crystals have something else."""
+    made = crystals(40)
+    iron = [k for k in range(40) if 26 in made[k].atomic_numbers]
+    sulfur = [k for k in range(40) if 16 in made[k].atomic_numbers]
+    part = ["train"] * 30 + ["val"] * 5 + ["test"] * 5
+    for k in iron + sulfur:
+        part[k] = "test" if part[k] == "train" else part[k]
+    unused = next(k for k in range(40) if 12 in made[k].atomic_numbers and part[k] == "train")
+    part[unused] = None
+    data = labelled(40, extra={"part": part})
+    result = train(data, "y", out=tmp_path / "m", **TINY | {"split": "column", "split_column": "part"})
+    card = cgfast.load_model(tmp_path / "m").card
+    learned = {SYMBOLS[z] for k in range(40) if part[k] == "train" for z in made[k].atomic_numbers}
+    assert learned & {"Fe", "S"} == set()
+    assert card["elements"] == sorted(learned, key=list(SYMBOLS.values()).index)
+    others = len(set(iron + sulfur))
+    judged = sum(word in ("val", "test") for word in part)
+    said = f"{others} of {judged} val and test crystals have elements that no training crystal has (S, Fe)"
+    assert [note for note in result.notes if said in note]
+    quiet = train(labelled(40), "y", out=tmp_path / "q", **TINY | {"split": "random"})
+    assert not [note for note in quiet.notes if "elements" in note]
+
+
+def test_matbench(tmp_path: Path) -> None:
+    """A column whose name is a formula, in the whole way from the table to the model and back."""
+    made = crystals(40)
+    columns = {"log10(K_VRH)": some_values(made), "K_VRH": np.full(40, 7.0)}
+    source = write_table(tmp_path / "d.parquet", made, {"log10(K_VRH)": "log10(GPa)"}, **columns)
+    result = train(source, "log10(K_VRH)", out=tmp_path / "m", **TINY)
+    (target,) = cgfast.load_model(tmp_path / "m").targets
+    assert (target.column, target.unit, target.data) == ("log10(K_VRH)", "log10(GPa)", "log10(K_VRH)")
+    check(result, source, ["log10(K_VRH)"])
+    in_memory = train(read_labelled(source, ["log10(K_VRH)"]), "log10(K_VRH)", out=tmp_path / "n", **TINY)
+    assert in_memory.metrics == result.metrics
+
+
+def test_all_columns_by_their_logarithm(tmp_path: Path) -> None:
+    """Also one with a bracket in its name."""
+    made = crystals(40)
+    source = write_table(tmp_path / "d.parquet", made, **{"K (GPa)": 10 ** some_values(made)})
+    result = train(source, "K (GPa)", out=tmp_path / "m", log10=True, **TINY)
+    assert result.model.target.data == "log10(K (GPa))"
+    assert result.model.column == "log10_K (GPa)"
+    check(result, source, ["log10(K (GPa))"])
 
 
 def test_rows_that_cannot_be_used(tmp_path: Path) -> None:

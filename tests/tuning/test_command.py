@@ -52,7 +52,7 @@ def test_a_study_and_more_of_it(table: Path, tmp_path: Path) -> None:
     more = run("--resume", out, "--trials", 3)
     assert more.exit_code == 0, more.output
     assert "3 of 3 trials (3 complete)" in more.stdout
-    assert "trial 0" not in more.stderr
+    assert not [line for line in more.stderr.splitlines() if line.startswith("trial 0 ")]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,9 @@ def test_a_study_and_more_of_it(table: Path, tmp_path: Path) -> None:
         (["none.parquet", "-t", COLUMN], "none.parquet"),
         (["--resume", "nowhere"], "nowhere holds no study"),
         (["TABLE", "--resume", "nowhere", "--epochs", "2"], "--resume: got DATA, --epochs too"),
+        (["TABLE", "-t", COLUMN, "--seed", "1", "--set", "seed=1"], "--set: got seed and --seed too, expected one of them"),
+        (["TABLE", "-t", COLUMN, "--epochs", "1", "--set", "epochs=2"], "--set: got epochs and --epochs too"),
+        (["TABLE", "-t", COLUMN, "--column", "id"], "--column: got 'id', expected OURS=THEIRS"),
     ],
 )
 def test_bad_input(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str) -> None:
@@ -77,6 +80,27 @@ def test_bad_input(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_set_says_what_an_option_of_its_own_may_say(table: Path, tmp_path: Path) -> None:
+    sets = ("seed=1", "task=regression", "threads=1", "max_neighbors=none")
+    said = [word for one in sets for word in ("--set", one)]
+    result = run(table, "-t", COLUMN, "-o", tmp_path / "s", "--trials", 1, "--search", "cutoff=4|5", *TINY.split(), *said)
+    assert result.exit_code == 0, result.output
+    options = tuning.resume(tmp_path / "s").options
+    assert (options.seed, options.task, options.threads, options.max_neighbors) == (1, "regression", 1, None)
+
+
+def test_other_names_of_columns(table: Path, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    renamed = pq.read_table(table)
+    names = ["material_id" if name == "id" else name for name in renamed.column_names]
+    pq.write_table(renamed.rename_columns(names), tmp_path / "renamed.parquet")
+    said = ("--trials", 1, "--search", "cutoff=4|5", "--column", "id=material_id")
+    result = run(tmp_path / "renamed.parquet", "-t", COLUMN, "-o", tmp_path / "s", *said, *TINY.split())
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "s" / "best" / "split.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[1].startswith("c0,0,")
 
 
 _STUDY = f"""

@@ -78,6 +78,13 @@ def test_other_studies_are_refused(
     assert {entry: entry.read_bytes() for entry in out.rglob("*") if entry.is_file()} == before
 
 
+def test_what_is_no_folder(table: Path, small: Any) -> None:
+    with pytest.raises(ValueError, match="out: got None, expected the name of a folder"):
+        small(table, None)
+    with pytest.raises(ValueError, match="folder: got 3, expected the name of a folder"):
+        tuning.resume(3)
+
+
 def test_folders_that_hold_no_study(table: Path, tmp_path: Path, small: Any) -> None:
     with pytest.raises(ValueError, match="holds no study"):
         tuning.resume(tmp_path / "nowhere")

@@ -122,6 +122,12 @@ def test_every_option_is_either_searched_or_refused_with_a_reason() -> None:
         assert parse_space({name: [value]})[name].ends() == (value,)
 
 
+def test_no_neighbors_means_all() -> None:
+    assert parse_option("max_neighbors", "0") is None
+    assert parse_option("max_neighbors", "none") is None
+    assert parse_option("max_neighbors", "8") == 8
+
+
 def test_membership() -> None:
     assert 0.3 in Range(0.1, 0.5, step=0.1)  # 0.1 + 2 * 0.1 is not 0.3 in floats
     assert 0.35 not in Range(0.1, 0.5, step=0.1)
