@@ -34,9 +34,12 @@ NeighborSearch* make_neighbor_search(uintptr_t positions, uintptr_t cells, uintp
                                      double tolerance, bool pad_2018, bool sort_by_distance, int n_threads,
                                      int64_t first_crystal) {
     const py::gil_scoped_release release;
-    const cgfast::CrystalBatch batch = {pointer<const double>(positions), pointer<const double>(cells),
-                                        pointer<const uint8_t>(pbc),      pointer<const int64_t>(graph_ptr),
-                                        n_crystals,                       first_crystal};
+    const cgfast::CrystalBatch batch = {pointer<const double>(positions),
+                                        pointer<const double>(cells),
+                                        pointer<const uint8_t>(pbc),
+                                        pointer<const int64_t>(graph_ptr),
+                                        n_crystals,
+                                        first_crystal};
     const cgfast::Sort sort = sort_by_distance ? cgfast::Sort::distance : cgfast::Sort::source;
     return new NeighborSearch(batch, {cutoff, max_neighbors, shell, tolerance, pad_2018, sort, n_threads});
 }

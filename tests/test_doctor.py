@@ -38,6 +38,7 @@ def core(monkeypatch: pytest.MonkeyPatch, *, isa: str = "avx2", cuda: bool = Fal
     module.isa = lambda: isa
     module.isa_supported = lambda name: name != "avx512"
     module.cuda_built = lambda: cuda
+    module.cuda_architectures = lambda: "75-real 90-real 120" if cuda else ""
     monkeypatch.setitem(sys.modules, "cgfast._core", module)
 
 
@@ -133,16 +134,56 @@ def test_an_old_torch(monkeypatch) -> None:
 
 def test_a_gpu_without_kernels_for_it(monkeypatch) -> None:
     core(monkeypatch)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    says = "this build has no CUDA kernels; CUDA tensors run the PyTorch formulas"
+    assert checks(collect())["CUDA kernels"].found == says
+    assert checks(collect())["CUDA kernels"].ok  # and nobody misses them
+    gpu(monkeypatch, (9, 0))
     report = collect()
     found = checks(report)
     assert found["CUDA device"].found == "available to torch (card 0)"
-    says = "no CUDA kernels in this version; CUDA tensors run the PyTorch formulas"
-    assert found["CUDA kernels"] == Check("CUDA kernels", says)  # nothing to install, so no advice
-    assert "CUDA" not in report.verdict
+    assert found["CUDA kernels"].found == says
+    assert "CGFAST_CUDA=ON pip install" in found["CUDA kernels"].advice
+    assert report.verdict.startswith("works; not there: ")
+    assert "CUDA kernels" in report.verdict
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+
+
+def test_kernels_and_the_gpu_that_is_there(monkeypatch) -> None:
     core(monkeypatch, cuda=True)
-    assert checks(collect())["CUDA kernels"] == Check("CUDA kernels", "built")
+    assert checks(collect())["CUDA kernels"] == Check("CUDA kernels", "built for 75-real 90-real 120")
+    gpu(monkeypatch, (9, 0))
+    assert checks(collect())["CUDA kernels"] == Check("CUDA kernels", "built for 75-real 90-real 120")
+    gpu(monkeypatch, (8, 6))
+    check = checks(collect())["CUDA kernels"]
+    assert check.found == "built for 75-real 90-real 120, which compute capability 8.6 cannot run"
+    assert not check.ok
+    assert "CUDAARCHS=86 CGFAST_CUDA=ON pip install" in check.advice
+
+
+@pytest.mark.parametrize(
+    ("architectures", "capability", "runs"),
+    [
+        ("90-real", (9, 0), True),
+        ("90-real", (8, 9), False),
+        ("80-real", (8, 9), True),
+        ("86-real", (8, 0), False),
+        ("90-real", (10, 0), False),
+        ("90", (10, 0), True),
+        ("90-virtual", (12, 0), True),
+        ("90-virtual", (8, 6), False),
+        ("75-real 120", (12, 1), True),
+        ("90a-real", (9, 0), True),
+        ("native", (7, 5), True),
+        ("", (9, 0), False),
+    ],
+)
+def test_which_code_runs_where(architectures, capability, runs) -> None:
+    assert doctor.runs_on(architectures, capability) == runs
 
 
 def test_exit_codes(monkeypatch) -> None:

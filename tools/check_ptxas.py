@@ -1,4 +1,4 @@
-"""Reads what ptxas says of the CUDA kernels: registers, stack, spills. Fails for kernels that spill and for warnings.
+"""Reads what ptxas says of the CUDA kernels: registers, stack, spills. Fails for hot kernels that spill and for warnings.
 
     cmake -S . -B build/cuda -DCGFAST_CUDA=ON -DCGFAST_PTXAS_LOG=ON -DCGFAST_WERROR=ON
     cmake --build build/cuda --target cgfast_cuda 2>&1 | tee build/cuda.log
@@ -20,6 +20,8 @@ from pathlib import Path
 ENTRY = re.compile(r"ptxas info\s+: Compiling entry function '(?P<name>\S+)' for '(?P<architecture>\w+)'")
 STACK = re.compile(r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads")
 USED = re.compile(r"ptxas info\s+: Used (?P<registers>\d+) registers")
+# Kernels that run once per crystal or less, and are long rather than hot.
+COLD = ("make_lattices",)
 WARNING = re.compile(r"\bwarning\b", re.IGNORECASE)
 
 
@@ -81,13 +83,14 @@ def main() -> int:
     names = demangled([kernel.name for kernel in kernels])
     bad = 0
     for name, kernel in sorted(zip(names, kernels, strict=True), key=lambda pair: (pair[1].architecture, pair[0])):
-        spilled = kernel.spills > 0 or kernel.stack > 0
+        spilled = kernel.spills > 0 and not name.startswith(COLD)
         bad += spilled
-        note = f"  STACK {kernel.stack}, SPILLS {kernel.spills} bytes" if spilled else ""
+        note = f"  SPILLS {kernel.spills} bytes" if kernel.spills else ""
+        note += f"  stack {kernel.stack} bytes" if kernel.stack else ""
         print(f"{kernel.architecture:8} {kernel.registers:4} registers  {name}{note}")
     for line in warnings:
         print(line)
-    print(f"{len(kernels)} kernels, {bad} with values outside registers, {len(warnings)} warnings")
+    print(f"{len(kernels)} kernels, {bad} of them hot and spilling, {len(warnings)} warnings")
     if not kernels:
         print("no kernels in the log: was it built with -DCGFAST_PTXAS_LOG=ON, and not before?")
     return 0 if kernels and not bad and not warnings else 1

@@ -1,6 +1,7 @@
-// The message ops of the GPU in cgfast._core. Each op NAME has two functions, NAME_cuda_workspace_DTYPE(arguments...), bytes of
-// workspace, and NAME_cuda_DTYPE(arguments..., workspace, stream): the arguments are those of the CPU's NAME_DTYPE without
-// its number of threads. Addresses are those of memory on the current device; stream is a cudaStream_t.
+// The message ops of the GPU in cgfast._core. Each op NAME has two functions, NAME_cuda_workspace_DTYPE(arguments...),
+// bytes of workspace, and NAME_cuda_DTYPE(arguments..., workspace, stream): the arguments are those of the CPU's
+// NAME_DTYPE without its number of threads. Addresses are those of memory on the current device; stream is a
+// cudaStream_t.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -36,10 +36,10 @@ inline void count_neighbors(NeighborSearch& search, uintptr_t workspace, uintptr
 
 inline void fill_neighbors(const NeighborSearch& search, uintptr_t source, uintptr_t target, uintptr_t shifts,
                            uintptr_t distances, uintptr_t edge_weight, int64_t n_searched_again, uintptr_t stream) {
-    search.fill({reinterpret_cast<int64_t*>(source), reinterpret_cast<int64_t*>(target),
-                 reinterpret_cast<int32_t*>(shifts), reinterpret_cast<double*>(distances),
-                 reinterpret_cast<double*>(edge_weight), nullptr, nullptr},
-                n_searched_again, reinterpret_cast<Stream>(stream));
+    search.fill(
+        {reinterpret_cast<int64_t*>(source), reinterpret_cast<int64_t*>(target), reinterpret_cast<int32_t*>(shifts),
+         reinterpret_cast<double*>(distances), reinterpret_cast<double*>(edge_weight), nullptr, nullptr},
+        n_searched_again, reinterpret_cast<Stream>(stream));
 }
 
 inline void define_cuda_neighbors(pybind11::module_& m) {

@@ -41,7 +41,8 @@ struct Grid {
     Grid(int64_t x, int64_t y = 1) : x(x), y(y) {}
 };
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked; nothing for a grid of no blocks. `name` is for messages.
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked; nothing for a grid of no blocks. `name` is for
+// messages.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), Grid grid, int block, int64_t shared_bytes, Stream stream,
             Arguments&&... args) {
@@ -67,8 +68,8 @@ void launch(const char* name, void (*kernel)(Parameters...), Grid grid, int bloc
     cuda_emulator::run(blocks, dim3(static_cast<unsigned>(block)), static_cast<size_t>(shared_bytes),
                        [&] { kernel(static_cast<Parameters>(args)...); });
 #else
-    kernel<<<blocks, static_cast<unsigned>(block), static_cast<size_t>(shared_bytes), static_cast<cudaStream_t>(stream)>>>(
-        static_cast<Parameters>(args)...);
+    kernel<<<blocks, static_cast<unsigned>(block), static_cast<size_t>(shared_bytes),
+             static_cast<cudaStream_t>(stream)> > >(static_cast<Parameters>(args)...);
 #endif
     checked(cudaGetLastError());
 }

@@ -50,7 +50,8 @@ __global__ void __launch_bounds__(threads) scan_tiles(int64_t* sums, int64_t n_t
 
 // `before` is null if there is but one tile.
 template <class Count>
-__global__ void __launch_bounds__(threads) write_scan(const Count* counts, int64_t n, const int64_t* before, int64_t* out) {
+__global__ void __launch_bounds__(threads)
+    write_scan(const Count* counts, int64_t n, const int64_t* before, int64_t* out) {
     int64_t values[per_thread];
     const int64_t first = static_cast<int64_t>(blockIdx.x) * tile + threadIdx.x * per_thread;
     const int64_t own = load_counts(counts, n, first, values);

@@ -1,7 +1,7 @@
 // The arithmetic of messages that all kernels share: which Gaussians matter to a distance, and the gate with its
-// derivatives, one number at a time. Included inside a namespace of its own by each of them (kernels.inl for the CPU, where
-// vector_math.inl has the gate for vectors; cuda/message/edge_groups.hpp; native tests), and without standard headers:
-// an inline function of theirs, compiled with one processor's instructions, could end up serving another.
+// derivatives, one number at a time. Included inside a namespace of its own by each of them (kernels.inl for the CPU,
+// where vector_math.inl has the gate for vectors; cuda/message/edge_groups.hpp; native tests), and without standard
+// headers: an inline function of theirs, compiled with one processor's instructions, could end up serving another.
 
 // log1p(t) / t on [0, 1], minimax fits in relative error made with a Remez exchange.
 template <class T>
@@ -9,21 +9,20 @@ struct Log1p;
 
 template <>
 struct Log1p<float> {
-    static constexpr float coefficients[] = {
-        0.999999969886387065f,  -0.499994931593525711f,  0.333190965939764699f,
-        -0.248429781812611344f, 0.191059858874286304f,   -0.136631943679045596f,
-        0.0782252855293288106f, -0.0295048009153795127f, 0.00523257920390649705f};
+    static constexpr float coefficients[] = {0.999999969886387065f,  -0.499994931593525711f,  0.333190965939764699f,
+                                             -0.248429781812611344f, 0.191059858874286304f,   -0.136631943679045596f,
+                                             0.0782252855293288106f, -0.0295048009153795127f, 0.00523257920390649705f};
 };
 
 template <>
 struct Log1p<double> {
-    static constexpr double coefficients[] = {
-        0.999999999999999991,    -0.499999999999991841,   0.333333333332112498,   -0.249999999927220346,
-        0.199999997694553834,    -0.166666621781596859,   0.142856556775905876,   -0.124994563450092628,
-        0.111073810936738652,    -0.0998050544676459395,  0.0901154977027223612,  -0.0807727603207235874,
-        0.0702797882657343023,   -0.0573881612377209429,  0.0421665556450717005,  -0.026623268812364681,
-        0.0137562619940979239,   -0.00550213712221333756, 0.00158171031808968375, -0.000288806610809819776,
-        0.0000250416252984759093};
+    static constexpr double coefficients[] = {0.999999999999999991,   -0.499999999999991841,    0.333333333332112498,
+                                              -0.249999999927220346,  0.199999997694553834,     -0.166666621781596859,
+                                              0.142856556775905876,   -0.124994563450092628,    0.111073810936738652,
+                                              -0.0998050544676459395, 0.0901154977027223612,    -0.0807727603207235874,
+                                              0.0702797882657343023,  -0.0573881612377209429,   0.0421665556450717005,
+                                              -0.026623268812364681,  0.0137562619940979239,    -0.00550213712221333756,
+                                              0.00158171031808968375, -0.000288806610809819776, 0.0000250416252984759093};
 };
 
 // Which centres are near distance `d`: [first, first + count), cut to those that exist. offset: of the first from `d`, in

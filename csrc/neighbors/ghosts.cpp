@@ -32,10 +32,10 @@ ShiftBox make_shift_box(const Lattice& lattice, const WrappedAtoms& atoms, doubl
         }
         const double range = image_range(largest - smallest, radius, lattice.face_distance[a]);
         images *= 2.0 * range + 1.0;
-        CGFAST_CHECK(!too_many_images(images, atoms.n),
-                     "cutoff is too large for the cell of crystal " << crystal << ": a search radius of " << radius
-                                                                    << " Å needs over 2^31 periodic images of its "
-                                                                    << atoms.n << " atoms");
+        CGFAST_CHECK(!too_many_images(images, atoms.n), "cutoff is too large for the cell of crystal "
+                                                            << crystal << ": a search radius of " << radius
+                                                            << " Å needs over 2^31 periodic images of its " << atoms.n
+                                                            << " atoms");
         box.low[a] = -static_cast<int64_t>(range);
         box.high[a] = static_cast<int64_t>(range);
     }
@@ -157,10 +157,11 @@ void check_atom(const AtomFault& fault, const double* position, int64_t atom, in
                                                           << position[0] << ", " << position[1] << ", " << position[2]
                                                           << ") for atom " << atom << " of crystal " << crystal);
     CGFAST_CHECK(fault.kind != AtomFault::too_far, "positions must lie within 10^15 Å of the origin, got "
-                                                       << fault.value << " for atom " << atom << " of crystal " << crystal);
-    CGFAST_CHECK(fault.kind != AtomFault::too_many_cells, "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
-                                                              << atom << " of crystal " << crystal << " " << fault.value
-                                                              << " cells away");
+                                                       << fault.value << " for atom " << atom << " of crystal "
+                                                       << crystal);
+    CGFAST_CHECK(fault.kind != AtomFault::too_many_cells,
+                 "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
+                     << atom << " of crystal " << crystal << " " << fault.value << " cells away");
 }
 
 }  // namespace

@@ -42,9 +42,9 @@ struct Lattice {
 // Why a cell has no lattice.
 struct CellFault {
     enum Kind { none, not_finite, no_volume } kind;
-    int row;        // not_finite: where
-    double value;   // not_finite: the number there; no_volume: the volume of the rows ...
-    double lengths; // ... and their lengths multiplied
+    int row;         // not_finite: where
+    double value;    // not_finite: the number there; no_volume: the volume of the rows ...
+    double lengths;  // ... and their lengths multiplied
 };
 
 // `cell`: 9 doubles, rows are lattice vectors; `pbc`: 3 flags. Rows of open axes are not read. Throws

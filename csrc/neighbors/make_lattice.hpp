@@ -41,7 +41,8 @@ CGFAST_HOST_DEVICE bool shorten(Lattice& lattice, int a, const int64_t* n) {
 // By a multiple of one other row.
 CGFAST_HOST_DEVICE bool shorten_by(Lattice& lattice, int a, int other) {
     if (!lattice.periodic[other]) return false;
-    const double n = -std::rint(dot(lattice.rows[a], lattice.rows[other]) / dot(lattice.rows[other], lattice.rows[other]));
+    const double n =
+        -std::rint(dot(lattice.rows[a], lattice.rows[other]) / dot(lattice.rows[other], lattice.rows[other]));
     if (n == 0 || !(std::fabs(n) < 1e9)) return false;
     int64_t combination[3] = {0, 0, 0};
     combination[other] = static_cast<int64_t>(n);

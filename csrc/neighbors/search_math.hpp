@@ -1,5 +1,5 @@
-// The arithmetic that decides which edges a neighbour search finds and in which order: one text for the CPU and the GPU, so
-// that both find the same edges with the same bits (compiled without contraction of floating-point operations).
+// The arithmetic that decides which edges a neighbour search finds and in which order: one text for the CPU and the GPU,
+// so that both find the same edges with the same bits (compiled without contraction of floating-point operations).
 #pragma once
 
 #include <cmath>
@@ -62,8 +62,8 @@ CGFAST_HOST_DEVICE bool too_many_images(double images, int64_t n_atoms) {
     return !(images * static_cast<double>(n_atoms) < static_cast<double>(max_ghosts));
 }
 
-// The radius to begin a search for k neighbours with, if none is larger than `largest`. `volume`: of the cell, an open axis
-// counting with its open_length().
+// The radius to begin a search for k neighbours with, if none is larger than `largest`. `volume`: of the cell, an open
+// axis counting with its open_length().
 CGFAST_HOST_DEVICE double first_nearest_radius(double volume, int64_t k, int64_t n_atoms, double largest) {
     const double volume_of_k = volume * static_cast<double>(k) / static_cast<double>(n_atoms);
     double radius = density_margin * std::cbrt(volume_of_k * 3.0 / (4.0 * 3.14159265358979323846));

@@ -1,10 +1,11 @@
 // CUDA kernels on the CPU, for tests: a block's threads are fibers that take turns at warp and block operations, blocks
-// run one after the other. It stands in for <cuda_runtime.h> where CGFAST_EMULATE_CUDA is defined (csrc/cuda/runtime.hpp).
+// run one after the other. It stands in for <cuda_runtime.h> where CGFAST_EMULATE_CUDA is defined
+// (csrc/cuda/runtime.hpp).
 //
 // It shows what tests of results alone would miss: lanes that never meet (a barrier in a branch, an early return), lanes
-// in different operations, threads that count on an order which nothing enforces (`schedule`), shared memory read before it is
-// written (it begins as NaN) or past its end (the address sanitizer), kernels launched with what no device has.
-// It does not show races between blocks that touch the same memory, nor how fast anything is.
+// in different operations, threads that count on an order which nothing enforces (`schedule`), shared memory read before
+// it is written (it begins as NaN) or past its end (the address sanitizer), kernels launched with what no device has. It
+// does not show races between blocks that touch the same memory, nor how fast anything is.
 #pragma once
 
 #include <algorithm>
@@ -73,12 +74,14 @@ inline uint64_t schedule = 0;
 }  // namespace cuda_emulator
 
 inline const char* cudaGetErrorName(cudaError_t error) {
-    return error == cudaSuccess ? "cudaSuccess" : error == cudaErrorInvalidValue ? "cudaErrorInvalidValue"
-                                                                                 : "cudaErrorInvalidConfiguration";
+    return error == cudaSuccess             ? "cudaSuccess"
+           : error == cudaErrorInvalidValue ? "cudaErrorInvalidValue"
+                                            : "cudaErrorInvalidConfiguration";
 }
 inline const char* cudaGetErrorString(cudaError_t error) {
-    return error == cudaSuccess ? "no error" : error == cudaErrorInvalidValue ? "invalid argument"
-                                                                              : "invalid configuration argument";
+    return error == cudaSuccess             ? "no error"
+           : error == cudaErrorInvalidValue ? "invalid argument"
+                                            : "invalid configuration argument";
 }
 inline cudaError_t cudaGetLastError() { return std::exchange(cuda_emulator::last_error, cudaSuccess); }
 inline cudaError_t cudaGetDevice(int* device) {
@@ -259,7 +262,7 @@ T shuffle(T value, int lane) {
 }
 
 inline unsigned ballot(bool value) {
-    const unsigned char(*slots)[16] = gather(static_cast<unsigned char>(value), "ballot");
+    const unsigned char (*slots)[16] = gather(static_cast<unsigned char>(value), "ballot");
     unsigned mask = 0;
     for (int lane = 0; lane < lanes_per_warp; ++lane) mask |= static_cast<unsigned>(slots[lane][0] != 0) << lane;
     return mask;

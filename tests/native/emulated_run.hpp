@@ -30,7 +30,8 @@ void under_another_schedule(const Run& run) {
 // Memory of exactly `bytes`, which holds NaN.
 class Workspace {
 public:
-    explicit Workspace(int64_t bytes) : memory_(bytes == 0 ? nullptr : std::malloc(static_cast<size_t>(bytes)), &std::free) {
+    explicit Workspace(int64_t bytes)
+        : memory_(bytes == 0 ? nullptr : std::malloc(static_cast<size_t>(bytes)), &std::free) {
         if (bytes > 0) std::memset(memory_.get(), 0xff, static_cast<size_t>(bytes));
     }
     void* data() const { return memory_.get(); }

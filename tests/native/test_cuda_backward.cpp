@@ -190,7 +190,8 @@ TEST(cuda_backward_nan_stays_with_its_edge) {
     check_rows("edge_weight", found.edge_weight, clean.edge_weight, 1, problem.id(edge));
     for (int64_t i = 0; i < found.q.size(); ++i) {  // sums of others are in another order: by another distance
         const bool hit = i / 130 == problem.source[edge];
-        CHECK(hit ? std::isnan(found.q[i]) : std::fabs(found.q[i] - clean.q[i]) < 1e-12, "q[" << i << "]: " << found.q[i]);
+        CHECK(hit ? std::isnan(found.q[i]) : std::fabs(found.q[i] - clean.q[i]) < 1e-12,
+              "q[" << i << "]: " << found.q[i]);
     }
 }
 

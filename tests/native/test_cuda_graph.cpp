@@ -103,10 +103,12 @@ void check_pooling(const Pooling<T>& problem) {
         const std::vector<T> found = problem.on_cuda(reduction);
         for (size_t i = 0; i < wanted.size(); ++i) {
             const int64_t graph = static_cast<int64_t>(i) / problem.n_features;
-            const int64_t n = problem.graph_ptr[static_cast<size_t>(graph + 1)] - problem.graph_ptr[static_cast<size_t>(graph)];
+            const int64_t n =
+                problem.graph_ptr[static_cast<size_t>(graph + 1)] - problem.graph_ptr[static_cast<size_t>(graph)];
             // The sums of long graphs are added in another order.
             const T tolerance = n <= 1024 ? T(0) : std::numeric_limits<T>::epsilon() * 16 * std::fabs(wanted[i]);
-            CHECK(std::fabs(found[i] - wanted[i]) <= tolerance, "graph " << graph << ": " << found[i] << ", " << wanted[i]);
+            CHECK(std::fabs(found[i] - wanted[i]) <= tolerance,
+                  "graph " << graph << ": " << found[i] << ", " << wanted[i]);
         }
         emulated::under_another_schedule(
             [&] { CHECK(same_bits(problem.on_cuda(reduction), found), "another order of threads gives other bits"); });
@@ -118,8 +120,12 @@ void check_pooling(const Pooling<T>& problem) {
 TEST(cuda_pool_like_the_cpu) {
     Random random(101);
     for (const int64_t n_features : {0, 1, 31, 32, 33, 64, 100}) {
-        for (const std::vector<int64_t>& sizes :
-             {std::vector<int64_t>{}, {0}, {1}, {0, 3, 0, 1, 20, 0}, {5, 4, 3, 2, 1, 6, 7, 8, 9, 10, 11}, {256, 257, 2}}) {
+        for (const std::vector<int64_t>& sizes : {std::vector<int64_t>{},
+                                                  {0},
+                                                  {1},
+                                                  {0, 3, 0, 1, 20, 0},
+                                                  {5, 4, 3, 2, 1, 6, 7, 8, 9, 10, 11},
+                                                  {256, 257, 2}}) {
             check_pooling(Pooling<float>(sizes, n_features, random));
             check_pooling(Pooling<double>(sizes, n_features, random));
         }

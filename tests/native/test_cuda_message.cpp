@@ -1,4 +1,5 @@
-// The CUDA kernel of gated_message, on the emulator, against formulas in long double: everything that the CPU's is tested on.
+// The CUDA kernel of gated_message, on the emulator, against formulas in long double: everything that the CPU's is tested
+// on.
 #include <algorithm>
 #include <cmath>
 
@@ -160,13 +161,15 @@ TEST(cuda_message_indices_outside_give_nan) {
     for (const int64_t index : {int64_t(-1), int64_t(31), int64_t(1) << 40, INT64_MAX, INT64_MIN}) {
         Shape shape;
         check_spoiled<float>(shape, [&](auto& problem, int64_t edge) { problem.source[edge] = index; });
-        check_spoiled<double>(with_all_options(shape), [&](auto& problem, int64_t edge) { problem.source[edge] = index; });
+        check_spoiled<double>(with_all_options(shape),
+                              [&](auto& problem, int64_t edge) { problem.source[edge] = index; });
     }
     for (const int64_t index : {int64_t(-1), int64_t(1) << 40, INT64_MAX, INT64_MIN}) {
         for (const EdgeTerm term : every_term) {
             Shape shape;
             shape.term = term;
-            check_spoiled<float>(with_all_options(shape), [&](auto& problem, int64_t edge) { problem.order[edge] = index; });
+            check_spoiled<float>(with_all_options(shape),
+                                 [&](auto& problem, int64_t edge) { problem.order[edge] = index; });
         }
     }
 }

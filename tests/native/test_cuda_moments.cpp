@@ -31,10 +31,10 @@ MomentArrays<T> moments(const Problem<T>& problem) {
 template <class T>
 GradientArrays<T> backward(const Problem<T>& problem, const MomentArrays<T>& given, unsigned wanted = of_everything) {
     GradientArrays<T> found(problem, wanted);
-    const emulated::Workspace workspace(
-        cgfast::cuda::edge_moments_backward_workspace(problem.edges(), found.pointers()));
-    cgfast::cuda::edge_moments_backward(problem.edges(), given.mean.data(), given.variance.data(), problem.mean_grad.data(),
-                                        problem.variance_grad.data(), found.pointers(), workspace.data(), nullptr);
+    const emulated::Workspace workspace(cgfast::cuda::edge_moments_backward_workspace(problem.edges(), found.pointers()));
+    cgfast::cuda::edge_moments_backward(problem.edges(), given.mean.data(), given.variance.data(),
+                                        problem.mean_grad.data(), problem.variance_grad.data(), found.pointers(),
+                                        workspace.data(), nullptr);
     return found;
 }
 

@@ -1,163 +1,8 @@
-// The neighbour search of the GPU, on the emulator: equal to that of the CPU bit for bit, whatever the crystals, and the same
-// crystals refused.
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-
-#include "cuda/neighbors/neighbor_search.hpp"
-#include "emulated_run.hpp"
-#include "neighbor_samples.hpp"
+// The neighbour search of the GPU, on the emulator: equal to that of the CPU bit for bit, whatever the crystals.
+#include "emulated_neighbors.hpp"
 #include "neighbors/search_math.hpp"
 
-using cgfast::cuda::CellLists;
-using namespace neighbor_samples;
-
-namespace {
-
-constexpr CellLists both_ways[] = {CellLists::never, CellLists::always};
-
-struct Found {
-    Lists lists;
-    int64_t bad_crystal = -1;
-    bool bad_graph_ptr = false;
-    std::vector<cgfast::cuda::PreparedCrystal> crystals;
-};
-
-struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-};
-
-// Memory that holds NaN and huge numbers.
-std::unique_ptr<void, Free> garbage(int64_t bytes) {
-    const size_t rounded = static_cast<size_t>(bytes + 255) / 256 * 256;
-    std::unique_ptr<void, Free> memory(std::aligned_alloc(256, rounded + 256));
-    std::memset(memory.get(), 0xf7, rounded + 256);
-    return memory;
-}
-
-Found search_on_gpu(const cgfast::CrystalBatch& batch, int64_t n_atoms, const NeighborOptions& wanted,
-                    CellLists cell_lists = CellLists::by_cost) {
-    cgfast::cuda::NeighborSearch search(batch, n_atoms, n_atoms, wanted, cell_lists);
-    const auto workspace = garbage(search.workspace_bytes());
-    Found found;
-    int64_t status[4] = {-1, -1, -1, -1};
-    Lists head(0, n_atoms, batch.n_crystals);
-    search.count(workspace.get(), status, head.row_ptr.data(), head.few.data(), nullptr);
-    found.bad_graph_ptr = status[2] != 0;
-    if (status[1] != 0) found.bad_crystal = batch.n_crystals - status[1];
-    if (found.bad_graph_ptr || found.bad_crystal >= 0) return found;
-    found.lists = Lists(status[0], n_atoms, batch.n_crystals);
-    search.fill(found.lists.arrays(), status[3], nullptr);
-    // The workspace begins with the crystals.
-    const auto* crystals = static_cast<const cgfast::cuda::PreparedCrystal*>(workspace.get());
-    found.crystals.assign(crystals, crystals + batch.n_crystals);
-    found.lists.row_ptr = head.row_ptr;
-    found.lists.few = head.few;
-    return found;
-}
-
-Found search_on_gpu(const std::vector<Crystal>& crystals, const NeighborOptions& wanted,
-                    CellLists cell_lists = CellLists::by_cost) {
-    const Batch batch(crystals);
-    return search_on_gpu(batch.arrays(), batch.n_atoms(), wanted, cell_lists);
-}
-
-void check_same(const Found& found, const Lists& want, const std::string& what) {
-    CHECK(!found.bad_graph_ptr && found.bad_crystal < 0, what << ": crystal " << found.bad_crystal << " refused");
-    const Lists& got = found.lists;
-    CHECK(got.few == want.few, what << ": few");
-    CHECK(got.row_ptr == want.row_ptr, what << ": row_ptr, " << got.row_ptr.back() << " edges, wanted "
-                                            << want.row_ptr.back());
-    for (size_t e = 0; e < want.source.size(); ++e) {
-        const int32_t* shift = &got.shifts[3 * e];
-        const int32_t* wanted = &want.shifts[3 * e];
-        CHECK(got.target[e] == want.target[e] && got.source[e] == want.source[e] && shift[0] == wanted[0] &&
-                  shift[1] == wanted[1] && shift[2] == wanted[2] && got.distances[e] == want.distances[e] &&
-                  got.weights[e] == want.weights[e],
-              what << ": edge " << e << " of atom " << got.target[e] << " (" << want.target[e] << "): source "
-                   << got.source[e] << " (" << want.source[e] << "), shift " << shift[0] << "," << shift[1] << ","
-                   << shift[2] << " (" << wanted[0] << "," << wanted[1] << "," << wanted[2] << "), distance "
-                   << got.distances[e] << " (" << want.distances[e] << "), weight " << got.weights[e] << " ("
-                   << want.weights[e] << ")");
-    }
-}
-
-std::string name(const NeighborOptions& way, CellLists cell_lists) {
-    std::ostringstream out;
-    out << "cutoff " << way.cutoff << " k " << way.max_neighbors << (way.shell ? " shell" : "")
-        << (way.pad_2018 ? " pad" : "") << (way.sort == Sort::source ? " by source" : " by distance") << " cell lists "
-        << static_cast<int>(cell_lists);
-    return out.str();
-}
-
-void check_way(const std::vector<Crystal>& crystals, const NeighborOptions& way) {
-    const Lists want = search(crystals, way);
-    for (const CellLists cell_lists : both_ways) {
-        check_same(search_on_gpu(crystals, way, cell_lists), want, name(way, cell_lists));
-    }
-}
-
-void check_all_ways(const std::vector<Crystal>& crystals, double cutoff) {
-    std::vector<NeighborOptions> ways = {options(cutoff), options(cutoff, 1), options(cutoff, 12), options(cutoff, 13, true),
-                                         options(cutoff), options(cutoff, 7)};
-    ways[4].sort = Sort::distance;
-    ways[5].sort = Sort::source;
-    for (const bool shell : {false, true}) {
-        ways.push_back(options(cutoff, 30, shell));
-        ways.back().pad_2018 = true;
-        if (shell) ways.back().sort = Sort::source;
-    }
-    for (const NeighborOptions& way : ways) check_way(crystals, way);
-}
-
-Crystal cubic(double length, std::vector<double> positions) {
-    Crystal crystal;
-    crystal.cell = {length, 0, 0, 0, length, 0, 0, 0, length};
-    crystal.pbc = {1, 1, 1};
-    crystal.positions = std::move(positions);
-    return crystal;
-}
-
-Crystal skewed_crystal(Random& random, int64_t n, unsigned open) {
-    const double lengths[3] = {3.0, 3.5, 4.0};
-    Crystal crystal = random_crystal(random, n, lengths, 1.0, 0);
-    for (int c = 0; c < 3; ++c) {
-        crystal.cell[3 + c] += 9.0 * crystal.cell[6 + c];
-        crystal.cell[c] += 7.0 * crystal.cell[3 + c] - 3.0 * crystal.cell[6 + c];
-    }
-    open_axes(open, crystal);
-    return crystal;
-}
-
-// A block of face-centred cubic cells, each atom moved by up to `noise`.
-Crystal cubic_block(Random& random, int64_t cells, double length, double noise) {
-    Crystal crystal = cubic(length * static_cast<double>(cells), {});
-    for (int64_t site = 0; site < 4 * cells * cells * cells; ++site) {
-        const int64_t place[3] = {site / 4 % cells, site / 4 / cells % cells, site / 4 / cells / cells};
-        for (int c = 0; c < 3; ++c) {
-            const double offset = site % 4 != 0 && site % 4 - 1 != c ? 0.5 : 0.0;
-            crystal.positions.push_back((static_cast<double>(place[c]) + offset) * length + random.uniform(-noise, noise));
-        }
-    }
-    return crystal;
-}
-
-void check_refused(const std::vector<Crystal>& crystals, const NeighborOptions& way, int64_t culprit) {
-    bool refused = false;
-    try {
-        search(crystals, way);
-    } catch (const std::invalid_argument& error) {
-        refused = true;
-    }
-    CHECK(refused, "the CPU does not refuse crystal " << culprit << ", " << name(way, CellLists::by_cost));
-    for (const CellLists cell_lists : both_ways) {
-        const Found found = search_on_gpu(crystals, way, cell_lists);
-        CHECK(found.bad_crystal == culprit, name(way, cell_lists) << ": refused " << found.bad_crystal << ", wanted " << culprit);
-    }
-}
-
-}  // namespace
+using namespace emulated;
 
 TEST(cuda_neighbors_random_crystals_in_batches) {
     Random random(1);
@@ -186,7 +31,8 @@ TEST(cuda_neighbors_crystals_of_a_batch_do_not_meet) {
         CHECK(in_batch.first_radius == alone.first_radius && in_batch.largest_radius == alone.largest_radius,
               "crystal " << b << ": radii");
         for (int a = 0; a < 3; ++a) {
-            CHECK(in_batch.extent[a] == alone.extent[a] && in_batch.first_images.range[a] == alone.first_images.range[a] &&
+            CHECK(in_batch.extent[a] == alone.extent[a] &&
+                      in_batch.first_images.range[a] == alone.first_images.range[a] &&
                       in_batch.n_boxes[a] == alone.n_boxes[a],
                   "crystal " << b << " axis " << a << ": extent " << in_batch.extent[a] << ", alone " << alone.extent[a]);
         }
@@ -326,7 +172,8 @@ TEST(cuda_neighbors_large_crystals) {
         const double lengths[3] = {22.0, 25.0, 24.0};
         const double small[3] = {4.0, 4.0, 4.0};
         const std::vector<Crystal> crystals = {random_crystal(random, 3, small, 1.0, open),
-                                               random_crystal(random, 700, lengths, 0.5, open), skewed_crystal(random, 90, open)};
+                                               random_crystal(random, 700, lengths, 0.5, open),
+                                               skewed_crystal(random, 90, open)};
         for (NeighborOptions way : {options(4.0), options(6.0, 12), options(6.0, 12, true)}) {
             const Found found = search_on_gpu(crystals, way);
             check_same(found, search(crystals, way), name(way, CellLists::by_cost));
@@ -381,53 +228,4 @@ TEST(cuda_neighbors_under_every_schedule) {
         }
     }
     CHECK(cuda_emulator::synchronisations == synchronisations, cuda_emulator::synchronisations);
-}
-
-TEST(cuda_neighbors_refuse_bad_crystals) {
-    const Crystal good = cubic(3.0, {0, 0, 0});
-    std::vector<Crystal> bad;
-    for (const double value : {not_a_number, infinity, -infinity, 1e16, 1e12}) {
-        bad.push_back(good);
-        bad.back().positions[1] = value;
-    }
-    for (const double value : {not_a_number, infinity, 0.0}) {
-        bad.push_back(good);
-        bad.back().cell[4] = value;
-        bad.push_back(bad.back());
-        bad.back().positions.clear();
-    }
-    bad.push_back(good);
-    for (int c = 0; c < 3; ++c) bad.back().cell[6 + c] = bad.back().cell[c] + bad.back().cell[3 + c];
-    for (const Crystal& crystal : bad) {
-        for (const NeighborOptions& way : {options(3.0), options(3.0, 12), options(3.0, 700, true)}) {
-            check_refused({good, crystal, good, crystal}, way, 1);
-        }
-    }
-}
-
-TEST(cuda_neighbors_refuse_what_cannot_be_numbered) {
-    const Crystal good = cubic(3.0, {0, 0, 0});
-    check_refused({good}, options(7999.0), 0);
-    check_refused({good}, options(8000.0, 12), 0);
-    check_refused({cubic(3.0, {})}, options(8000.0, 12), 0);
-    // Shifts of the input's cell beyond 32 bits.
-    Crystal skewed = cubic(3.0, {0, 0, 0, 1.0, 4e8, 2.0});
-    skewed.cell[3] = 120.0;
-    for (const NeighborOptions& way : {options(4.0), options(4.0, 12), options(4.0, 12, true), options(9.0, 600)}) {
-        check_refused({good, good, skewed}, way, 2);
-    }
-}
-
-TEST(cuda_neighbors_refuse_a_bad_graph_ptr) {
-    const std::vector<double> cells = {3, 0, 0, 0, 3, 0, 0, 0, 3, 3, 0, 0, 0, 3, 0, 0, 0, 3};
-    const uint8_t pbc[6] = {1, 1, 1, 1, 1, 1};
-    const double positions[6] = {0, 0, 0, 1, 1, 1};
-    const int64_t bad[4][3] = {{0, 2, 1}, {1, 1, 2}, {0, 1, 1}, {0, 1, 1000000}};
-    for (const auto& graph_ptr : bad) {
-        for (const CellLists cell_lists : both_ways) {
-            const Found found =
-                search_on_gpu({positions, cells.data(), pbc, graph_ptr, 2}, 2, options(3.0, 12), cell_lists);
-            CHECK(found.bad_graph_ptr, "graph_ptr " << graph_ptr[0] << "," << graph_ptr[1] << "," << graph_ptr[2]);
-        }
-    }
 }

@@ -7,7 +7,7 @@ namespace cuda {
 namespace {
 
 constexpr int warps = 8;
-constexpr int64_t rows_per_sum = 256;   // sums of sums: rounding grows with the root of their lengths, not of all rows
+constexpr int64_t rows_per_sum = 256;    // sums of sums: rounding grows with the root of their lengths, not of all rows
 constexpr int64_t rows_per_warp = 1024;  // a graph of more is the work of the whole block
 constexpr int64_t tiles_at_most = 65535;
 
@@ -86,9 +86,9 @@ void pool(const T* x, int64_t stride, int64_t n_rows, int64_t n_features, const 
     const PoolRows<T> rows = {x, stride, n_rows, n_features};
     const int64_t n_tiles = (n_features + warp_size - 1) / warp_size;
     const bool adds = reduction == Reduction::sum || reduction == Reduction::mean;
-    const auto kernel = adds                             ? pool_graphs<T, true, false>
+    const auto kernel = adds                          ? pool_graphs<T, true, false>
                         : reduction == Reduction::max ? pool_graphs<T, false, true>
-                                                         : pool_graphs<T, false, false>;
+                                                      : pool_graphs<T, false, false>;
     launch("pool_graphs", kernel, {(n_graphs + warps - 1) / warps, n_tiles < tiles_at_most ? n_tiles : tiles_at_most},
            warps * warp_size, warps * warp_size * static_cast<int64_t>(sizeof(T)), stream, rows, graph_ptr, n_graphs,
            reduction == Reduction::mean, out);

@@ -76,8 +76,8 @@ __device__ __forceinline__ void sort_long(int64_t* values, int64_t n) {
 }
 
 // The edges of each target in the order they came, and their sources. A warp takes row after row.
-__global__ void __launch_bounds__(threads, 4) order_rows(const int64_t* source, const int64_t* row_ptr, int64_t n_targets,
-                                                      int64_t* order, int64_t* sorted_source) {
+__global__ void __launch_bounds__(threads, 4)
+    order_rows(const int64_t* source, const int64_t* row_ptr, int64_t n_targets, int64_t* order, int64_t* sorted_source) {
     const int64_t n_warps = static_cast<int64_t>(gridDim.x) * warps_per_block();
     const int64_t warp = static_cast<int64_t>(blockIdx.x) * warps_per_block() + warp_index();
     for (int64_t row = warp; row < n_targets; row += n_warps) {

@@ -49,9 +49,9 @@ void launch_packing(const DeviceEdges<T>& edges, Stream stream) {
            const_cast<Channels<T>*>(edges.packed));
 }
 
-#define CGFAST_INSTANTIATE(T)                                                             \
-    template DeviceEdges<T> device_edges<T>(const MessageEdges<T>& edges);                \
-    template void pack_into<T>(DeviceEdges<T> & edges, Arena & arena, bool packed);       \
+#define CGFAST_INSTANTIATE(T)                                                       \
+    template DeviceEdges<T> device_edges<T>(const MessageEdges<T>& edges);          \
+    template void pack_into<T>(DeviceEdges<T> & edges, Arena & arena, bool packed); \
     template void launch_packing<T>(const DeviceEdges<T>& edges, Stream stream);
 CGFAST_INSTANTIATE(float)
 CGFAST_INSTANTIATE(double)

@@ -1,13 +1,14 @@
-// From the gradient of y to those of all that y is made of. Two kernels: one goes through the rows of targets and gives the
-// gradients of p, of single edges, and sums for those of the weights; one goes through the edges of each source and gives
-// the gradient of q. Both compute every edge again. `Op` is a formula for the gradient of y (gated_message_backward.cu,
-// edge_moments_backward.cu):
+// From the gradient of y to those of all that y is made of. Two kernels: one goes through the rows of targets and gives
+// the gradients of p, of single edges, and sums for those of the weights; one goes through the edges of each source and
+// gives the gradient of q. Both compute every edge again. `Op` is a formula for the gradient of y
+// (gated_message_backward.cu, edge_moments_backward.cu):
 //
 //   Op::Lane                        what a lane keeps of it for a tile; Lane(op, features)
 //   Op::takes_grad, op.grad         whether it reads a row of (n_rows, F) for each target, and where
 //   Op::has_sums                    whether it sums something up over all edges, 2 numbers for each channel
 //   op.center                       (2F,), subtracted from y, or null
-//   op.apply<summing>(lane, grad, weight, y, sums)   y of an edge becomes its gradient, `sums` grows if `summing`; returns
+//   op.apply<summing>(lane, grad, weight, y, sums)   y of an edge becomes its gradient, `sums` grows if `summing`;
+//   returns
 //                                           the lane's part of the gradient of the edge's weight
 #pragma once
 
@@ -40,8 +41,8 @@ __device__ __forceinline__ void put_single(U* to, U value, bool first) {
 // out[k] (+)= weight row k . dy, for the edges of a group.
 template <class T>
 __device__ __forceinline__ void put_attr_gradients(const DeviceEdges<T>& edges, const Group<T>& group,
-                                                   const Channels<T>* weights, const T (*dy)[channels_per_lane<T>], T* out,
-                                                   bool first) {
+                                                   const Channels<T>* weights, const T (*dy)[channels_per_lane<T>],
+                                                   T* out, bool first) {
     constexpr int rows = warp_size / group_size;
     const int lane = lane_index();
     for (int64_t k = 0; k < edges.n_basis; k += rows) {
@@ -258,7 +259,8 @@ __global__ void __launch_bounds__(source_warps* warp_size, 4)
     const LaneFeatures<T> features(edges.n_features, tile);
     const typename Op::Lane lane(op, features);
     const int64_t n_warps = static_cast<int64_t>(gridDim.x) * source_warps;
-    for (int64_t row = static_cast<int64_t>(blockIdx.x) * source_warps + warp_index(); row < rows.n_rows; row += n_warps) {
+    for (int64_t row = static_cast<int64_t>(blockIdx.x) * source_warps + warp_index(); row < rows.n_rows;
+         row += n_warps) {
         T own[n_channels];
         T sums[n_channels] = {};
         load_own(edges.q + row * edges.q_stride, op.center, features, own);

@@ -1,9 +1,9 @@
 // The edges of one row as a warp sees them, and their preactivation: p + q + (edge term) @ weight.
 //
-// A lane owns features_per_lane features, gate and core of each; features beyond a tile of tile_features are another tile.
-// Up to 32 edges of a row are looked at together, one by each lane, and put in the order of their distances, so that the
-// group_size edges that are computed at a time need nearly the same rows of `weight`: each row is fetched once for all of
-// them. Edges count from the nearest one on; with equal distances, from the first.
+// A lane owns features_per_lane features, gate and core of each; features beyond a tile of tile_features are another
+// tile. Up to 32 edges of a row are looked at together, one by each lane, and put in the order of their distances, so
+// that the group_size edges that are computed at a time need nearly the same rows of `weight`: each row is fetched once
+// for all of them. Edges count from the nearest one on; with equal distances, from the first.
 //
 // Nothing outside the arrays is touched, whatever row_ptr, source and order hold: an edge that points outside gives NaN.
 #pragma once
@@ -74,8 +74,8 @@ __device__ __forceinline__ Range range_of(const RowEdges& rows, int64_t row) {
 // One edge of up to 32 of a row.
 template <class T>
 struct LaneEdge {
-    int64_t id;     // row of edge_attr, distances, edge_weight; -1: the edge points outside
-    int other;      // -1: likewise
+    int64_t id;  // row of edge_attr, distances, edge_weight; -1: the edge points outside
+    int other;   // -1: likewise
     T weight;
     int first, last;  // rows of `weight` that it needs; INT_MAX and 0: none
     T offset;         // of the first from the distance, in steps
@@ -93,8 +93,8 @@ __device__ __forceinline__ LaneEdge<T> load_edge(const DeviceEdges<T>& edges, co
     out.other = static_cast<int>(other);
     if (edges.edge_weight != nullptr) out.weight = edges.edge_weight[id];
     if (edges.distances != nullptr) {
-        const Window<T> window = window_of<T>(edges.basis.start, edges.steps_per_angstrom, edges.reach, edges.n_basis,
-                                              edges.distances[id]);
+        const Window<T> window =
+            window_of<T>(edges.basis.start, edges.steps_per_angstrom, edges.reach, edges.n_basis, edges.distances[id]);
         if (window.count > 0) {
             out.first = static_cast<int>(window.first);
             out.last = static_cast<int>(window.first + window.count);
@@ -136,7 +136,8 @@ __device__ __forceinline__ void sort_by_window(LaneEdge<T>& edge, int n, int64_t
 
 // The up to 32 edges of a row that begin at `begin`, a lane's own; `n`: how many there are.
 template <class T>
-__device__ __forceinline__ LaneEdge<T> load_edges(const DeviceEdges<T>& edges, const RowEdges& rows, int64_t begin, int n) {
+__device__ __forceinline__ LaneEdge<T> load_edges(const DeviceEdges<T>& edges, const RowEdges& rows, int64_t begin,
+                                                  int n) {
     const int lane = lane_index();
     LaneEdge<T> edge = load_edge(edges, rows, begin + lane, lane < n);
     if (edges.distances != nullptr) sort_by_window(edge, n, edges.n_basis);
@@ -214,7 +215,8 @@ __device__ __forceinline__ void pack_weights(const DeviceEdges<T>& edges, int64_
     }
 }
 
-// The group of edges at slots [slot, slot + n) of the 32, n <= group_size; a group that is not full repeats its last edge.
+// The group of edges at slots [slot, slot + n) of the 32, n <= group_size; a group that is not full repeats its last
+// edge.
 template <class T>
 struct Group {
     int slot, n;

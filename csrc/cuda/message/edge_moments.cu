@@ -19,8 +19,8 @@ struct MomentPartials {
 
 // y of the nearest edge of the first row that has any: a value near the data, which keeps the sums of squares small.
 template <class T>
-__device__ __forceinline__ void find_center(const DeviceEdges<T>& edges, const RowEdges& rows, int64_t first, int64_t last,
-                                            const LaneFeatures<T>& features, const Channels<T>* weights,
+__device__ __forceinline__ void find_center(const DeviceEdges<T>& edges, const RowEdges& rows, int64_t first,
+                                            int64_t last, const LaneFeatures<T>& features, const Channels<T>* weights,
                                             GroupValues<T>* coefficients, T* center) {
     for (int64_t row = first; row < last; ++row) {
         const Range range = range_of(rows, row);
@@ -139,7 +139,8 @@ __global__ void __launch_bounds__(warps* warp_size)
     const int64_t n_tiles = (n_features + tile_features<T> - 1) / tile_features<T>;
     Moments total = {0, 0, 0};
     for (int64_t chunk = lane_index(); chunk < n_chunks; chunk += warp_size) {
-        const double* from = partials.channels + (chunk * n_tiles + tile) * 2 * n_channels * warp_size + feature % warp_size;
+        const double* from =
+            partials.channels + (chunk * n_tiles + tile) * 2 * n_channels * warp_size + feature % warp_size;
         total = together(total, {partials.weight[chunk], from[c * warp_size], from[(n_channels + c) * warp_size]});
     }
     for (int d = 1; d < warp_size; d *= 2) {
@@ -189,12 +190,12 @@ void edge_moments(const MessageEdges<T>& edges, T* mean, T* variance, void* work
     launch("chunk_moments", shared ? chunk_moments<T, true> : chunk_moments<T, false>,
            {(plan.n_chunks + warps - 1) / warps, tiles_of(plan.edges)}, plan.shape.threads(), plan.shape.shared_bytes(),
            stream, plan.edges, rows, plan.partials, plan.n_chunks);
-    launch("combine_moments", combine_moments<T>, (2 * edges.n_features + warps - 1) / warps, warps * warp_size, 0, stream,
-           plan.partials, plan.n_chunks, edges.n_features, mean, variance);
+    launch("combine_moments", combine_moments<T>, (2 * edges.n_features + warps - 1) / warps, warps * warp_size, 0,
+           stream, plan.partials, plan.n_chunks, edges.n_features, mean, variance);
 }
 
-#define CGFAST_INSTANTIATE(T)                                                                                       \
-    template int64_t edge_moments_workspace<T>(const MessageEdges<T>& edges);                                       \
+#define CGFAST_INSTANTIATE(T)                                                 \
+    template int64_t edge_moments_workspace<T>(const MessageEdges<T>& edges); \
     template void edge_moments<T>(const MessageEdges<T>& edges, T* mean, T* variance, void* workspace, Stream stream);
 CGFAST_INSTANTIATE(float)
 CGFAST_INSTANTIATE(double)

@@ -120,11 +120,11 @@ void edge_moments_backward(const MessageEdges<T>& edges, const T* mean, const T*
     plan.gradients.finish(nullptr, stream);
 }
 
-#define CGFAST_INSTANTIATE(T)                                                                                     \
-    template int64_t edge_moments_backward_workspace<T>(const MessageEdges<T>& edges,                             \
-                                                        const EdgeGradients<T>& gradients);                       \
-    template void edge_moments_backward<T>(const MessageEdges<T>& edges, const T* mean, const T* variance,        \
-                                           const T* mean_grad, const T* variance_grad,                            \
+#define CGFAST_INSTANTIATE(T)                                                                              \
+    template int64_t edge_moments_backward_workspace<T>(const MessageEdges<T>& edges,                      \
+                                                        const EdgeGradients<T>& gradients);                \
+    template void edge_moments_backward<T>(const MessageEdges<T>& edges, const T* mean, const T* variance, \
+                                           const T* mean_grad, const T* variance_grad,                     \
                                            const EdgeGradients<T>& gradients, void* workspace, Stream stream);
 CGFAST_INSTANTIATE(float)
 CGFAST_INSTANTIATE(double)

@@ -33,8 +33,9 @@ struct Change<T, false> {
 
 // sums += messages of a group.
 template <class T, bool affine>
-__device__ __forceinline__ void add_messages(const LaneEdge<T>& edge, const Group<T>& group, const Change<T, affine>& change,
-                                             const T (*y)[channels_per_lane<T>], T* sums) {
+__device__ __forceinline__ void add_messages(const LaneEdge<T>& edge, const Group<T>& group,
+                                             const Change<T, affine>& change, const T (*y)[channels_per_lane<T>],
+                                             T* sums) {
     constexpr int n_v = features_per_lane<T>;
     CGFAST_CUDA_UNROLL
     for (int g = 0; g < group_size; ++g) {
@@ -122,17 +123,16 @@ void gated_message(const MessageEdges<T>& edges, const Affine<T>& affine, T* out
     const RowEdges rows = {edges.row_ptr, edges.n_rows, edges.n_edges, nullptr, edges.source, edges.n_sources};
     const int64_t n_blocks = std::min((edges.n_rows + warps - 1) / warps, blocks_at_most);
     const bool shared = shape.weight_bytes > 0 || on_device.n_basis == 0;
-    const auto kernel = affine.scale == nullptr
-                            ? (shared ? message_rows<T, false, true> : message_rows<T, false, false>)
-                            : (shared ? message_rows<T, true, true> : message_rows<T, true, false>);
+    const auto kernel = affine.scale == nullptr ? (shared ? message_rows<T, false, true> : message_rows<T, false, false>)
+                                                : (shared ? message_rows<T, true, true> : message_rows<T, true, false>);
     launch("message_rows", kernel, {n_blocks, tiles_of(edges)}, shape.threads(), shape.shared_bytes(), stream, on_device,
            rows, affine, start, out);
 }
 
-#define CGFAST_INSTANTIATE(T)                                                                                \
-    template int64_t gated_message_workspace<T>(const MessageEdges<T>& edges);                               \
-    template void gated_message<T>(const MessageEdges<T>& edges, const Affine<T>& affine, T* out,            \
-                                   void* workspace, Stream stream, const T* start);
+#define CGFAST_INSTANTIATE(T)                                                                                      \
+    template int64_t gated_message_workspace<T>(const MessageEdges<T>& edges);                                     \
+    template void gated_message<T>(const MessageEdges<T>& edges, const Affine<T>& affine, T* out, void* workspace, \
+                                   Stream stream, const T* start);
 CGFAST_INSTANTIATE(float)
 CGFAST_INSTANTIATE(double)
 

@@ -84,12 +84,12 @@ void gated_message_backward(const MessageEdges<T>& edges, const Affine<T>& affin
     plan.finish(changed ? sums : nullptr, stream);
 }
 
-#define CGFAST_INSTANTIATE(T)                                                                                     \
-    template int64_t gated_message_backward_workspace<T>(const MessageEdges<T>& edges, const Affine<T>& affine,   \
-                                                         const EdgeGradients<T>& gradients);                      \
-    template void gated_message_backward<T>(const MessageEdges<T>& edges, const Affine<T>& affine, const T* grad, \
-                                            const EdgeGradients<T>& gradients, T* scale_gradient,                 \
-                                            T* shift_gradient, void* workspace, Stream stream);
+#define CGFAST_INSTANTIATE(T)                                                                                        \
+    template int64_t gated_message_backward_workspace<T>(const MessageEdges<T>& edges, const Affine<T>& affine,      \
+                                                         const EdgeGradients<T>& gradients);                         \
+    template void gated_message_backward<T>(const MessageEdges<T>& edges, const Affine<T>& affine, const T* grad,    \
+                                            const EdgeGradients<T>& gradients, T* scale_gradient, T* shift_gradient, \
+                                            void* workspace, Stream stream);
 CGFAST_INSTANTIATE(float)
 CGFAST_INSTANTIATE(double)
 

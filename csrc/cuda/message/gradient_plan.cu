@@ -9,8 +9,8 @@ namespace {
 constexpr int threads = 256;
 constexpr int64_t staged_at_most = 48 << 10;  // of weights, in the kernel by sources
 
-// Shared memory of the kernel by targets: as many warps on a multiprocessor as go, each with a tile of sums of its own. In
-// memory instead if that is fewer than three.
+// Shared memory of the kernel by targets: as many warps on a multiprocessor as go, each with a tile of sums of its own.
+// In memory instead if that is fewer than three.
 template <class T>
 BlockShape target_shape_of(const DeviceEdges<T>& edges, bool weight_wanted) {
     const int64_t weights = tile_bytes(edges);
@@ -92,7 +92,8 @@ __global__ void __launch_bounds__(threads)
     if (warp_index() != 0 || element >= n) return;
     const int i = static_cast<int>(element / warp_size % sums_per_lane<T>);
     const int c = i % n_channels;
-    const int64_t feature = element / warp_size / sums_per_lane<T> * tile_features<T> + c % n_v * warp_size + lane_index();
+    const int64_t feature =
+        element / warp_size / sums_per_lane<T> * tile_features<T> + c % n_v * warp_size + lane_index();
     if (feature >= n_features) return;
     (i < n_channels ? first : second)[c / n_v * n_features + feature] = static_cast<T>(sum);
 }
@@ -106,7 +107,8 @@ void clear(U* values, int64_t n, Stream stream) {
 }  // namespace
 
 template <class T>
-GradientPlan<T>::GradientPlan(const MessageEdges<T>& given, const EdgeGradients<T>& gradients, bool has_sums, Arena& arena)
+GradientPlan<T>::GradientPlan(const MessageEdges<T>& given, const EdgeGradients<T>& gradients, bool has_sums,
+                              Arena& arena)
     : edges(device_edges(given)), wanted(gradients), partials{nullptr, nullptr} {
     if (edges.n_basis == 0) wanted.weight = wanted.edge_attr = nullptr;
     by_source = wanted.q != nullptr;
@@ -162,8 +164,8 @@ template <class T>
 void GradientPlan<T>::finish(T* const* sums, Stream stream) const {
     const int64_t n_lanes = tiles_of(edges) * warp_size;
     if (wanted.weight != nullptr) {
-        launch("sum_weights", sum_weights<T>, n_lanes / warp_size * edges.n_basis * channels_per_lane<T>, threads, sum_shared,
-               stream, reinterpret_cast<const T*>(partials.weight), n_chunks, edges.n_basis, edges.n_features,
+        launch("sum_weights", sum_weights<T>, n_lanes / warp_size * edges.n_basis * channels_per_lane<T>, threads,
+               sum_shared, stream, reinterpret_cast<const T*>(partials.weight), n_chunks, edges.n_basis, edges.n_features,
                wanted.weight_layout, wanted.weight);
     }
     if (partials.sums != nullptr || sums != nullptr) {

@@ -49,8 +49,8 @@ void launch_gradients(const GradientPlan<T>& plan, const Op& op, Stream stream) 
         const int64_t n_blocks = std::min<int64_t>((n_rows + shape.warps - 1) / shape.warps, 4096);
         const auto kernel = shape.weight_bytes > 0 || plan.edges.n_basis == 0 ? source_gradients<T, Op, true>
                                                                               : source_gradients<T, Op, false>;
-        launch("source_gradients", kernel, {n_blocks, tiles_of(plan.edges)}, shape.threads(), shape.shared_bytes(), stream,
-               plan.edges, plan.source_rows(), op, plan.wanted.q);
+        launch("source_gradients", kernel, {n_blocks, tiles_of(plan.edges)}, shape.threads(), shape.shared_bytes(),
+               stream, plan.edges, plan.source_rows(), op, plan.wanted.q);
     }
 }
 

@@ -10,7 +10,8 @@
 namespace cgfast {
 namespace cuda {
 
-// Instructions of a warp, counted in the code: to deal out 32 pieces, and to measure 32 candidates. Not measured on a GPU.
+// Instructions of a warp, counted in the code: to deal out 32 pieces, and to measure 32 candidates. Not measured on a
+// GPU.
 constexpr double cost_of_pieces = 110.0;
 constexpr double cost_of_candidates = 150.0;
 

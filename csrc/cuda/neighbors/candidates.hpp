@@ -2,8 +2,8 @@
 //
 // Candidates come in pieces, one for each lane: the images of one atom inside a box of lattice shifts around the target
 // (ImagePieces, for small crystals), or a run of boxes of one image of the cell list (BoxPieces, for large ones). The
-// candidates of 32 pieces are dealt to the lanes evenly, so that neither a cell of one atom nor an uneven one leaves lanes
-// idle.
+// candidates of 32 pieces are dealt to the lanes evenly, so that neither a cell of one atom nor an uneven one leaves
+// lanes idle.
 #pragma once
 
 #include <cmath>
@@ -84,8 +84,8 @@ struct ImagePieces {
     }
 
     // The index-th candidate of the piece of lane `owner`.
-    __device__ __forceinline__ Candidate candidate(const Lattice& lattice, const Target& from, const Piece& own, int owner,
-                                                   int32_t index) const {
+    __device__ __forceinline__ Candidate candidate(const Lattice& lattice, const Target& from, const Piece& own,
+                                                   int owner, int32_t index) const {
         Candidate out;
         out.atom = shuffle(own.start, owner);
         const uint32_t width1 = static_cast<uint32_t>(shuffle(own.width[0], owner));
@@ -104,8 +104,8 @@ struct ImagePieces {
 struct BoxPieces {
     static constexpr bool boxed = true;
 
-    const int64_t* box_ptr;        // of the crystal
-    const int32_t* boxed_atom;     // of the crystal
+    const int64_t* box_ptr;     // of the crystal
+    const int32_t* boxed_atom;  // of the crystal
     const double* boxed_positions;
     int32_t n_boxes[3];
     int32_t low[3], high[3];  // boxes of all images, counted on from those of the home cell
@@ -164,8 +164,8 @@ struct BoxPieces {
         return piece;
     }
 
-    __device__ __forceinline__ Candidate candidate(const Lattice& lattice, const Target& from, const Piece& own, int owner,
-                                                   int32_t index) const {
+    __device__ __forceinline__ Candidate candidate(const Lattice& lattice, const Target& from, const Piece& own,
+                                                   int owner, int32_t index) const {
         Candidate out;
         const int64_t place = static_cast<int64_t>(shuffle(own.start, owner)) + index;
         CGFAST_CUDA_UNROLL

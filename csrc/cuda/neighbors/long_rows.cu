@@ -69,18 +69,18 @@ __device__ __forceinline__ void select(const LongRow& row, int32_t k, bool exact
         const int low_bit = 24 - 8 * (digit % 4);
         for (int b = lane; b < n_bins; b += warp_size) row.bins[b] = 0;
         sync_warp();
-        visit_candidates<Pieces>(
-            row.search, row.target, row.images, row.radius, [&](bool valid, const Candidate& candidate) {
-                if (!valid || !(candidate.distance <= row.radius)) return true;
-                uint32_t words[n_words];
-                make_words(candidate, words);
-                bool same = true;  // in all digits so far
-                for (int w = 0; w < word; ++w) same = same && words[w] == found[w];
-                const uint32_t above = low_bit == 24 ? 0u : ~0u << (low_bit + 8);
-                same = same && (words[word] & above) == (found[word] & above);
-                if (same) atomic_add(row.bins + (words[word] >> low_bit & 0xffu), 1);
-                return true;
-            });
+        visit_candidates<Pieces>(row.search, row.target, row.images, row.radius,
+                                 [&](bool valid, const Candidate& candidate) {
+                                     if (!valid || !(candidate.distance <= row.radius)) return true;
+                                     uint32_t words[n_words];
+                                     make_words(candidate, words);
+                                     bool same = true;  // in all digits so far
+                                     for (int w = 0; w < word; ++w) same = same && words[w] == found[w];
+                                     const uint32_t above = low_bit == 24 ? 0u : ~0u << (low_bit + 8);
+                                     same = same && (words[word] & above) == (found[word] & above);
+                                     if (same) atomic_add(row.bins + (words[word] >> low_bit & 0xffu), 1);
+                                     return true;
+                                 });
         sync_warp();
         const Bin bin = find_bin(row.bins, k);
         sync_warp();  // all have read before the next digit is counted

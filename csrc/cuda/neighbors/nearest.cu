@@ -101,7 +101,8 @@ __device__ __forceinline__ bool collect(Nearest& row, double reach) {
             if (row.n + count_bits(hits) > row.search.capacity) return false;
             if (hit) {
                 const uint32_t number = number_of(row.images, candidate.atom, candidate.shift);
-                row.keys[row.n + count_bits(hits & lanes_below(lane_index()))] = canonical_key(candidate.distance, number);
+                row.keys[row.n + count_bits(hits & lanes_below(lane_index()))] =
+                    canonical_key(candidate.distance, number);
             }
             row.n += count_bits(hits);
             return true;

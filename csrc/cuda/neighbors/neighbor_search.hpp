@@ -22,9 +22,10 @@ public:
     // Bytes that the workspace needs; it must be aligned to 256.
     int64_t workspace_bytes() const { return workspace_bytes_; }
 
-    // Finds the rows. status: 4 numbers on the device: edges; n_crystals minus the number of the first crystal that cannot
-    // be searched, or 0; whether graph_ptr is bad; rows that fill() must search again. They must be looked at (a host
-    // synchronisation, the only one) before fill() is called. row_ptr: (N + 1,), few: (B,). The batch is read only here.
+    // Finds the rows. status: 4 numbers on the device: edges; n_crystals minus the number of the first crystal that
+    // cannot be searched, or 0; whether graph_ptr is bad; rows that fill() must search again. They must be looked at (a
+    // host synchronisation, the only one) before fill() is called. row_ptr: (N + 1,), few: (B,). The batch is read only
+    // here.
     void count(void* workspace, int64_t* status, int64_t* row_ptr, int64_t* few, Stream stream);
 
     // Writes the edges; row_ptr and few of `out` are not used. n_searched_again: the last number of the status. The

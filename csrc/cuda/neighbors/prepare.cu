@@ -15,9 +15,7 @@ constexpr int threads = 128;
 
 int64_t blocks_for(int64_t n) { return (n + threads - 1) / threads; }
 
-__device__ __forceinline__ int64_t thread_number() {
-    return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
+__device__ __forceinline__ int64_t thread_number() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 
 // One thread for each crystal, and one more that looks at both ends of graph_ptr.
 __global__ void __launch_bounds__(threads) make_lattices(const SearchData search) {

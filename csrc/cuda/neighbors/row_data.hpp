@@ -91,8 +91,8 @@ __device__ __forceinline__ Target load_target(const SearchData& search, int64_t 
     return target;
 }
 
-// The lattice shift, in the input's cell, of the edge from `source` (an atom of the target's crystal) by `shift`. False if
-// it does not fit 32 bits.
+// The lattice shift, in the input's cell, of the edge from `source` (an atom of the target's crystal) by `shift`. False
+// if it does not fit 32 bits.
 __device__ __forceinline__ bool edge_shift(const SearchData& search, const Target& target, int32_t source,
                                            const int32_t* shift, int32_t* out) {
     const int32_t* source_wrap = search.wraps + 3 * (target.first_atom + source);

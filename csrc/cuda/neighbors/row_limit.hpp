@@ -7,10 +7,10 @@
 namespace cgfast {
 namespace cuda {
 
-// The canonical order as words: rounded distance, source, shift in the input's cell. Comparing words one after the other is
-// comparing edges, in reduced lattices too.
-__device__ __forceinline__ void canonical_words(const SearchData& search, const Target& target, const Candidate& candidate,
-                                                uint32_t* words) {
+// The canonical order as words: rounded distance, source, shift in the input's cell. Comparing words one after the other
+// is comparing edges, in reduced lattices too.
+__device__ __forceinline__ void canonical_words(const SearchData& search, const Target& target,
+                                                const Candidate& candidate, uint32_t* words) {
     const uint64_t rounded = rounded_distance(candidate.distance);
     words[0] = static_cast<uint32_t>(rounded >> 16);
     words[1] = static_cast<uint32_t>(rounded) & 0xffffu;

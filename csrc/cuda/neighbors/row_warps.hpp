@@ -29,7 +29,8 @@ __device__ __forceinline__ int64_t row_of_warp() {
 __device__ __forceinline__ unsigned lanes_below(int lane) { return (1u << lane) - 1u; }
 
 // Stores how many neighbours a row has, and the number of its edges.
-__device__ __forceinline__ void finish_row_counts(const SearchData& search, int64_t atom, int64_t crystal, int32_t count) {
+__device__ __forceinline__ void finish_row_counts(const SearchData& search, int64_t atom, int64_t crystal,
+                                                  int32_t count) {
     if (lane_index() != 0) return;
     const int64_t k = search.options.max_neighbors;
     search.counts[atom] = count;

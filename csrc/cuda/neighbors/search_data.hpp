@@ -63,9 +63,9 @@ struct SearchData {
 
     // Cell lists, of large crystals only. Boxes of crystal b begin at graph_ptr[b] + b; the atoms of a box are
     // box_ptr[box] ... box_ptr[box + 1] - 1 of the arrays below.
-    int64_t* box_ptr;          // (N + B + 2,)
-    int32_t* boxed_atom;       // (N,) which atom of its crystal
-    double* boxed_positions;   // (N, 3)
+    int64_t* box_ptr;         // (N + B + 2,)
+    int32_t* boxed_atom;      // (N,) which atom of its crystal
+    double* boxed_positions;  // (N, 3)
 
     // Rows. `counts` are neighbours found, `lengths` (the same array without padding) edges.
     int32_t* counts;   // (N,)
@@ -86,7 +86,7 @@ struct SearchData {
     int64_t* few;      // (B,)
 };
 
-constexpr int32_t not_found_yet = -1;            // in counts: left to the kernel for long rows
+constexpr int32_t not_found_yet = -1;             // in counts: left to the kernel for long rows
 constexpr uint32_t searched_again = 0xffffffffu;  // in kept: a member of `again`
 constexpr int row_key_words = 6;
 

@@ -131,7 +131,8 @@ __device__ __forceinline__ void write_row(const SearchData& search, const Neighb
 
 // One warp for each row: all of them, or those in `again`.
 template <class Pieces>
-__global__ void __launch_bounds__(threads_of_rows) write_searched_rows(const SearchData search, const NeighborArrays out) {
+__global__ void __launch_bounds__(threads_of_rows)
+    write_searched_rows(const SearchData search, const NeighborArrays out) {
     const bool all_rows = !search.on_chip;
     const int64_t n_rows = all_rows ? search.n_atoms : search.status->n_searched_again;
     const int64_t r = row_of_warp();
