@@ -18,29 +18,25 @@ if TYPE_CHECKING:
     from cgfast.neighbors import GraphSpec, NeighborList
 
 
-def torch_device(device: object) -> torch.device:
-    """The torch device of that name. Raises ValueError for what is none."""
-    try:
-        return torch.device(device)  # type: ignore[call-overload, no-any-return]
-    except (RuntimeError, TypeError):
-        msg = f"device must be a torch device or the name of one, got {device!r}"
-        raise ValueError(msg) from None
-
-
 def searches(device: torch.device) -> bool:
     """Whether this build searches on `device` itself."""
     return device.type == "cuda" and core().cuda_built()
 
 
 def neighbor_list(
-    positions: Tensor, cell: ArrayLike | None, pbc: ArrayLike, graph_ptr: ArrayLike | None, spec: GraphSpec, sort: str | None
+    positions: ArrayLike,
+    cell: ArrayLike | None,
+    pbc: ArrayLike,
+    graph_ptr: ArrayLike | None,
+    spec: GraphSpec,
+    sort: str | None,
+    device: torch.device,
 ) -> NeighborList:
-    """cgfast.neighbor_list() for positions on a CUDA device; the rest may be anywhere.
+    """cgfast.neighbor_list() on a CUDA device, of arguments that may be there or anywhere else.
 
     One host synchronisation, and one more for each of cell=None, pbc and graph_ptr that is on the device without being of the
-    type used there (bool, int64).
+    type used there (bool, int64). Arguments in the memory of the CPU are copied, which waits for the copy.
     """
-    device = positions.device
     atoms = _floats("positions", positions, (None, 3), device)
     largest = len(atoms)
     given: Tensor | None = tensor(graph_ptr)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cgfast import _cuda_checks
+from cgfast._check import Check
 from cgfast._native import thread_count
 
 COMPILED_PART = "compiled part"
 THREADS_VARIABLE = "CGFAST_NUM_THREADS"
 MIN_TORCH = (2, 6)
-NO_CUDA_KERNELS = "this build has no CUDA kernels; CUDA tensors run the PyTorch formulas"
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 REQUIRED = ("numpy", "torch", "pyarrow", "gemmi", "typer", "rich", "safetensors")
 # Distribution -> (what it is for, command that installs it).
@@ -29,16 +30,6 @@ OPTIONAL = {
     "ase": ("ASE atoms", 'pip install "cgfast[ase]"'),
     "torch_geometric": ("graphs to and from PyTorch Geometric", 'pip install "cgfast[pyg]"'),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the report: what was looked at, what was found, whether it is well, and what mends it."""
-
-    name: str
-    found: str
-    ok: bool = True
-    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ def collect() -> Report:
         core_check,
         *_instruction_sets(core),
         _threads(),
-        *_cuda(core, torch),
+        *_cuda_checks.checks(_cuda_checks.probe(core, torch), build_command()),
         *(_optional(name, *why) for name, why in OPTIONAL.items()),
     ]
     return Report(tuple(checks), broken)
@@ -168,45 +159,3 @@ def _threads() -> Check:
         advice = f"set OMP_NUM_THREADS={wanted}, which torch reads, or call torch.set_num_threads({wanted})"
         return Check("threads", found, ok=False, advice=advice)
     return Check("threads", f"{count} of {usable} usable CPUs")
-
-
-def _cuda(core: Any | None, torch: Any | None) -> list[Check]:  # noqa: ANN401 - modules
-    built = core is not None and bool(getattr(core, "cuda_built", bool)())
-    seen = torch is not None and bool(torch.cuda.is_available())
-    device, capability = "none", None
-    if seen and torch is not None:
-        capability = torch.cuda.get_device_capability(0)
-        device = f"available to torch ({torch.cuda.get_device_name(0)})"
-    return [_cuda_kernels(core if built else None, capability), Check("CUDA device", device)]
-
-
-def _cuda_kernels(core: Any | None, capability: tuple[int, int] | None) -> Check:  # noqa: ANN401 - the compiled module
-    """Whether the kernels in `core` (None: there are none) run on a device of that compute capability (None: no device)."""
-    name = "CUDA kernels"
-    build = f"CGFAST_CUDA=ON {build_command()}"
-    if core is None:
-        return Check(name, NO_CUDA_KERNELS, ok=capability is None, advice=f"with nvcc on the PATH: {build}")
-    architectures = str(core.cuda_architectures())
-    if capability is None or runs_on(architectures, capability):
-        return Check(name, f"built for {architectures}")
-    major, minor = capability
-    found = f"built for {architectures}, which compute capability {major}.{minor} cannot run"
-    return Check(name, found, ok=False, advice=f"with nvcc on the PATH: CUDAARCHS={major}{minor} {build}")
-
-
-def runs_on(architectures: str, capability: tuple[int, int]) -> bool:
-    """Whether code for `architectures` (CMake's names: 90-real machine code, 90-virtual PTX, 90 both) runs on a device.
-
-    Machine code serves devices of its major version from its minor one on, PTX all devices from its version on.
-    """
-    for architecture in architectures.split():
-        number, _, kind = architecture.partition("-")
-        digits = "".join(c for c in number if c.isdigit())
-        if not digits:  # "native", "all": made for what was there, or for everything
-            return True
-        version = (int(digits[:-1]), int(digits[-1]))
-        if kind != "virtual" and version[0] == capability[0] and version[1] <= capability[1]:
-            return True
-        if kind != "real" and version <= capability:
-            return True
-    return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cgfast._arrays import flags, floats, graph_pointers, refuse, tensor
+from cgfast._devices import torch_device
 from cgfast._native import address, core, thread_count
 
 if TYPE_CHECKING:
@@ -116,34 +117,37 @@ def neighbor_list(
     sort: str | None = None,
     graph_ptr: ArrayLike | None = None,
     threads: int | None = None,
+    device: object = None,
 ) -> NeighborList:
     """Find the neighbours of every atom, exactly, in any cell.
 
     positions: (N, 3) Å, Cartesian, anywhere. cell: (3, 3) Å with lattice vectors as rows, or (B, 3, 3) for a batch; None
     or anything on open axes. pbc: bool, (3,) or (B, 3). graph_ptr: (B + 1,) int, for a batch. cutoff, max_neighbors, ties,
     tolerance, missing: see GraphSpec. sort: order inside a row, "source" (source, shift; default for radius lists) or
-    "distance" (distance, source, shift; default for k nearest).
+    "distance" (distance, source, shift; default for k nearest). device: a torch device for the answer; default: torch
+    tensors in give torch tensors out, on the same device, detached, anything else NumPy arrays.
 
-    Self-pairs are excluded by index and shift, never by distance: coincident atoms are neighbours at distance 0. Torch
-    tensors in give torch tensors out, on the same device, detached. If positions are on a CUDA device and this build holds
-    CUDA kernels, that device searches, on torch's current stream, with one host synchronisation.
+    Self-pairs are excluded by index and shift, never by distance: coincident atoms are neighbours at distance 0. A CUDA
+    device searches itself if this build holds CUDA kernels, on torch's current stream, with one host synchronisation if all
+    arguments are there.
 
     Returns a NeighborList. Raises ValueError, naming the argument, for values that are not finite, shapes that do not
-    match, and cells without volume on a periodic axis. Deterministic: same bits for any thread count and device. Releases
-    the GIL.
+    match, cells without volume on a periodic axis, and a device that torch does not have. Deterministic: same bits for any
+    thread count and device. Releases the GIL.
     """
     spec = GraphSpec(cutoff, max_neighbors, ties, tolerance, missing)
     given = tensor(positions)
-    if given is not None and given.device.type == "cuda" and core().cuda_built():
+    place = torch_device(device) if device is not None else None if given is None else given.device
+    if place is not None and place.type == "cuda" and core().cuda_built():
         from cgfast import _cuda_search
 
-        return _cuda_search.neighbor_list(given, cell, pbc, graph_ptr, spec, sort)
+        return _cuda_search.neighbor_list(positions, cell, pbc, graph_ptr, spec, sort, place)
     flat = floats("positions", positions, (None, 3))
     pointers = graph_pointers(graph_ptr, len(flat))
     periodic = flags(pbc, len(pointers) - 1)
     cells = _cells(cell, periodic, batch=graph_ptr is not None)
     found = search(flat, cells, periodic, pointers, spec, sort=sort, threads=threads)
-    return found if given is None else _to_torch(found, given.device)
+    return found if place is None else _to_torch(found, place)
 
 
 def search(

@@ -1,5 +1,7 @@
 # Whether and how the CUDA kernels are built. CGFAST_CUDA is AUTO (if there is a CUDA compiler that works), ON (an error
-# without one) or OFF; as a CMake option, else from the environment. Sets CGFAST_WITH_CUDA, CGFAST_CUDA_ARCHITECTURES.
+# without one) or OFF; as a CMake option, else from the environment. The architectures are those of
+# CMAKE_CUDA_ARCHITECTURES, else of the environment's CUDAARCHS, else all that cgfast is for and the compiler knows.
+# Sets CGFAST_WITH_CUDA, CGFAST_CUDA_ARCHITECTURES.
 
 set(CGFAST_CUDA "" CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF (default: the environment's CGFAST_CUDA, else AUTO)")
 set(cuda_wanted "${CGFAST_CUDA}")
@@ -28,7 +30,7 @@ include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
   if(cuda_wanted STREQUAL "ON")
-    message(FATAL_ERROR "CGFAST_CUDA=ON, but no CUDA compiler works here: put nvcc on the PATH or set CUDACXX")
+    message(FATAL_ERROR "CGFAST_CUDA=ON, but no CUDA compiler works here: put nvcc on the PATH or set CUDACXX to it")
   endif()
   message(STATUS "cgfast: CPU only, no CUDA compiler found (CGFAST_CUDA=ON would make this an error)")
   return()
@@ -51,9 +53,16 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
   set(CMAKE_CUDA_ARCHITECTURES ${chosen} ${newest})
 endif()
 enable_language(CUDA)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12)
+  message(FATAL_ERROR "the CUDA kernels need CUDA 12 or newer, got ${CMAKE_CUDA_COMPILER_VERSION} (${CMAKE_CUDA_COMPILER}); "
+                      "CGFAST_CUDA=OFF builds without them")
+endif()
 find_package(CUDAToolkit REQUIRED)
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CGFAST_WITH_CUDA ON)
 set(CGFAST_CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
+if(CGFAST_CUDA_ARCHITECTURES STREQUAL "native" AND CMAKE_CUDA_ARCHITECTURES_NATIVE)
+  set(CGFAST_CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")  # what `cgfast doctor` is to name
+endif()
 message(STATUS "cgfast: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${CGFAST_CUDA_ARCHITECTURES}")

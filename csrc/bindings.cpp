@@ -223,11 +223,13 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 #ifdef CGFAST_CUDA
     constexpr bool cuda_built = true;
     m.def("cuda_architectures", [] { return CGFAST_CUDA_ARCHITECTURES; });
+    m.def("cuda_version", [] { return CGFAST_CUDA_VERSION; });
     cgfast::cuda::define_cuda_messages(m);
     cgfast::cuda::define_cuda_neighbors(m);
 #else
     constexpr bool cuda_built = false;
     m.def("cuda_architectures", [] { return ""; });
+    m.def("cuda_version", [] { return ""; });
 #endif
     m.def("cuda_built", [] { return cuda_built; }, "True if this build holds the CUDA kernels.");
     py::class_<NeighborSearch>(m, "NeighborSearch")

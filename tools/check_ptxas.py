@@ -1,4 +1,5 @@
-"""Reads what ptxas says of the CUDA kernels: registers, stack, spills. Fails for hot kernels that spill and for warnings.
+"""Reads what ptxas says of the CUDA kernels: registers, stack, spills. Fails for hot kernels that spill, for warnings, and for
+kernels of csrc/cuda that the log does not name.
 
     cmake -S . -B build/cuda -DCGFAST_CUDA=ON -DCGFAST_PTXAS_LOG=ON -DCGFAST_WERROR=ON
     cmake --build build/cuda --target cgfast_cuda 2>&1 | tee build/cuda.log
@@ -22,6 +23,8 @@ STACK = re.compile(r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spi
 USED = re.compile(r"ptxas info\s+: Used (?P<registers>\d+) registers")
 # Kernels that run once per crystal or less, and are long rather than hot.
 COLD = ("make_lattices",)
+SOURCES = Path(__file__).resolve().parents[1] / "csrc" / "cuda"
+DEFINED = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\(")
 WARNING = re.compile(r"\bwarning\b", re.IGNORECASE)
 
 
@@ -33,7 +36,12 @@ class Kernel:
     architecture: str
     registers: int = 0
     stack: int = 0
-    spills: int = 0  # bytes stored and loaded
+    spills: int = 0  # bytes stored and loaded, those of functions that it calls included
+
+    @property
+    def hot(self) -> bool:
+        """Whether it must not spill."""
+        return not any(cold in self.name for cold in COLD)
 
 
 def read(log: str) -> tuple[list[Kernel], list[str]]:
@@ -44,13 +52,21 @@ def read(log: str) -> tuple[list[Kernel], list[str]]:
         if entry := ENTRY.search(line):
             kernels.append(Kernel(entry["name"], entry["architecture"]))
         elif (stack := STACK.search(line)) and kernels:
-            kernels[-1].stack = int(stack["stack"])
-            kernels[-1].spills = int(stack["stores"]) + int(stack["loads"])
+            kernels[-1].stack += int(stack["stack"])
+            kernels[-1].spills += int(stack["stores"]) + int(stack["loads"])
         elif (used := USED.search(line)) and kernels:
             kernels[-1].registers = int(used["registers"])
         elif WARNING.search(line):
             warnings.append(line)
     return kernels, warnings
+
+
+def unseen(kernels: list[Kernel], sources: Path = SOURCES) -> list[str]:
+    """Kernels in the sources that the log does not name: it is that of a build which had some of its objects already."""
+    defined = {
+        name for path in sources.rglob("*") if path.is_file() for name in DEFINED.findall(path.read_text(encoding="utf-8"))
+    }
+    return sorted(name for name in defined if not any(f"{len(name)}{name}" in kernel.name for kernel in kernels))
 
 
 def demangled(names: list[str]) -> list[str]:
@@ -83,17 +99,18 @@ def main() -> int:
     names = demangled([kernel.name for kernel in kernels])
     bad = 0
     for name, kernel in sorted(zip(names, kernels, strict=True), key=lambda pair: (pair[1].architecture, pair[0])):
-        spilled = kernel.spills > 0 and not name.startswith(COLD)
+        spilled = kernel.spills > 0 and kernel.hot
         bad += spilled
         note = f"  SPILLS {kernel.spills} bytes" if kernel.spills else ""
         note += f"  stack {kernel.stack} bytes" if kernel.stack else ""
         print(f"{kernel.architecture:8} {kernel.registers:4} registers  {name}{note}")
     for line in warnings:
         print(line)
+    missing = unseen(kernels)
     print(f"{len(kernels)} kernels, {bad} of them hot and spilling, {len(warnings)} warnings")
-    if not kernels:
-        print("no kernels in the log: was it built with -DCGFAST_PTXAS_LOG=ON, and not before?")
-    return 0 if kernels and not bad and not warnings else 1
+    if missing:
+        print(f"not in the log: {', '.join(missing)}. Was it built with -DCGFAST_PTXAS_LOG=ON, and not before?")
+    return 1 if bad or warnings or missing else 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import typer
 
 from cgfast.cli.errors import sentences
 from cgfast.cli.model_options import column_names
-from cgfast.graph import BATCH_ATOMS
 
 HEAD_ROWS = 20  # rows of a table shown on the terminal when there is no --out
 
@@ -25,7 +24,8 @@ def screen(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Predictions: .parquet or .csv.")] = None,
-    batch_atoms: Annotated[int, typer.Option(help="Atoms per batch of graphs.")] = BATCH_ATOMS,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto: cuda if it can be.", metavar="DEVICE")] = "cpu",
+    batch_atoms: Annotated[int | None, typer.Option(help="Atoms per batch of graphs [8192; cuda: 262144].")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to compute with.")] = None,
     ties: Annotated[
         Literal["canonical", "shell"] | None,
@@ -69,6 +69,7 @@ def screen(
                     inputs[0] if len(inputs) == 1 else inputs,
                     model or DEFAULT_MODEL,
                     out=out,
+                    device=device,
                     batch_atoms=batch_atoms,
                     threads=threads,
                     ties=ties,

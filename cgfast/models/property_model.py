@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from cgfast._devices import torch_device
 from cgfast.batch_pool import BatchPool
-from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
+from cgfast.graph import batch_atoms_on, build_graphs, split_by_atoms
 from cgfast.models.catalogue import Target, task_of
 from cgfast.models.prediction import OutputColumn, Prediction, only_target, output_columns
 from cgfast.models.targets import check_networks, check_targets
@@ -103,6 +105,21 @@ class PropertyModel:
         """The heaviest element that the model knows."""
         return len(self.network.element_features)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are, and compute."""
+        return self.network.element_features.device
+
+    def to(self, device: object) -> Self:
+        """The same model with its networks on a torch device: itself if they are there, else with copies of them.
+
+        Raises ValueError for a device that torch does not have.
+        """
+        place = torch_device(device)
+        if place == self.device:
+            return self
+        return replace(self, networks=tuple(copy.deepcopy(network).to(place) for network in self.networks))
+
     def with_ties(self, ties: str) -> Self:
         """The same model on graphs with another rule for ties ("shell" does not depend on the choice of cell)."""
         return replace(self, spec=replace(self.spec, ties=ties))
@@ -115,11 +132,13 @@ class PropertyModel:
 
         Raises ValueError for a graph made with another cutoff, max_neighbors or rule for missing neighbours (ties may
         differ, see with_ties(); a graph of a user's own edges has no spec and is taken as it is).
-        Raises ValueError for elements that the model does not know. Same bits for the same batch and torch thread count.
+        Raises ValueError for elements that the model does not know. The graph may be anywhere: it goes where the networks
+        are. Same bits for the same batch, device and torch thread count.
         """
         if graph.spec is not None and replace(graph.spec, ties=self.spec.ties, tolerance=self.spec.tolerance) != self.spec:
             msg = f"graph must be made with {self.spec} for {self.name}, got one made with {graph.spec}"
             raise ValueError(msg)
+        graph = graph.to(self.device)
         if len(self.networks) == 1:
             return self._values(self.network, graph)
         members = np.stack([self._values(network, graph) for network in self.networks])
@@ -139,7 +158,7 @@ class PropertyModel:
                 else torch.log_softmax(part, dim=1)[:, -1].exp()  # changes nothing where the network did it already
                 for target, part, mean, std in zip(self.targets, parts, self.mean, self.std, strict=True)
             ]
-            stacked: NDArray[np.float64] = np.asarray(torch.stack(values, dim=1))
+            stacked: NDArray[np.float64] = torch.stack(values, dim=1).cpu().numpy()
             return stacked
 
     def predict_graph(self, graph: CrystalGraph) -> NDArray[np.float64]:
@@ -153,7 +172,7 @@ class PropertyModel:
     def predict(self, x: Any, *, threads: int | None = None) -> Prediction:  # noqa: ANN401 - pymatgen, ASE are optional
         """Predict for a pymatgen Structure, an ASE Atoms, a list of either, or Crystals.
 
-        Same bits for the same crystals, whatever `threads` is.
+        Same bits for the same crystals and device, whatever `threads` is.
 
         Raises ValueError, naming the crystal, for input that has no prediction (use cgfast.screen() to list failures
         instead).
@@ -162,14 +181,14 @@ class PropertyModel:
         with BatchPool(threads) as pool:
             parts = [
                 pool.submit(functools.partial(self._predict_batch, crystals[part]))
-                for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS)
+                for part in split_by_atoms(crystals.graph_ptr, batch_atoms_on(self.device))
             ]
             found = [part.result() for part in parts]
         columns = np.concatenate([np.zeros((0, len(self.columns))), *found])
         return Prediction.from_columns(columns, np.asarray(crystals.ids), self.targets)
 
     def _predict_batch(self, crystals: Crystals) -> NDArray[np.float64]:
-        return self.predict_columns(build_graphs(crystals, self.spec, threads=1))
+        return self.predict_columns(build_graphs(crystals, self.spec, threads=1, device=self.device))
 
     def energy_forces_stress(
         self,

@@ -13,21 +13,20 @@ if TYPE_CHECKING:
 
     from cgfast.crystals import Crystals
 
-_BATCH_ROWS = 1024  # as many as `cgfast.io.read` gives, so that both ways make the same batches
-
 
 class CrystalsReader:
     """Hands on `crystals` in batches, like a `cgfast.io.Reader`; those that cannot be used are failures."""
 
     kept_schema = None
 
-    def __init__(self, crystals: Crystals) -> None:
+    def __init__(self, crystals: Crystals, batch_rows: int) -> None:
         self._crystals = crystals
+        self._batch_rows = batch_rows
         self.n_rows: int | None = len(crystals)
 
     def batches(self) -> Iterator[StructureBatch]:
-        """Batches of 1024 crystals (the last may hold fewer), from the beginning."""
-        for start in range(0, len(self._crystals), _BATCH_ROWS):
-            part = self._crystals[start : start + _BATCH_ROWS]
+        """Batches of `batch_rows` crystals (the last may hold fewer), from the beginning."""
+        for start in range(0, len(self._crystals), self._batch_rows):
+            part = self._crystals[start : start + self._batch_rows]
             rows = np.arange(start, start + len(part))
             yield drop_problems(StructureBatch(part, rows, n_rows=len(part)))

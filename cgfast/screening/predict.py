@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgfast._devices import device_is_lost, is_out_of_memory, release_cached_memory
 from cgfast.elements import symbol
 from cgfast.graph import build_graphs, split_by_atoms
 from cgfast.screening.failures import describe_error
@@ -17,6 +18,7 @@ from cgfast.screening.failures import describe_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from cgfast.batch_pool import BatchPool
@@ -49,12 +51,22 @@ def graph_specs(models: Sequence[PropertyModel], ties: str | None) -> list[Graph
 class Predictor:
     """Applies `models` to batches of crystals; a crystal that some model cannot predict is a failure.
 
-    Models are grouped by GraphSpec and each graph is built once. Work goes to `pool` in batches of at most `batch_atoms`
-    atoms. Where a batch raises, its crystals are tried one at a time, so that only the culprits are lost.
+    Models are grouped by GraphSpec and each graph is built once, on `device` (None: as NumPy arrays). Work goes to `pool` in
+    batches of at most `batch_atoms` atoms. Where a batch raises, its crystals are tried one at a time, so that only the
+    culprits are lost; where memory runs out, the two halves of the batch.
     """
 
-    def __init__(self, models: Sequence[PropertyModel], *, ties: str | None, batch_atoms: int, pool: BatchPool) -> None:
+    def __init__(
+        self,
+        models: Sequence[PropertyModel],
+        *,
+        ties: str | None,
+        batch_atoms: int,
+        pool: BatchPool,
+        device: torch.device | None = None,
+    ) -> None:
         self.models = list(models)
+        self._where: dict[str, Any] = {} if device is None else {"device": device}
         self.specs = graph_specs(models, ties)
         self._groups: dict[GraphSpec, list[int]] = {}
         for index, spec in enumerate(self.specs):
@@ -108,22 +120,34 @@ class Predictor:
         return failures
 
     def _predict(self, crystals: Crystals) -> Outcome:
-        outcome = self._nothing(len(crystals))
         try:
-            for spec, members in self._groups.items():
-                graph = build_graphs(crystals, spec, threads=1)
-                outcome.few_neighbors[:] |= graph.few_neighbors
-                for index in members:
-                    outcome.values[:, self._columns[index]] = self.models[index].predict_columns(graph)
+            return self._predict_together(crystals)
         except ImportError:
             raise  # no fault of a crystal: nothing can be predicted at all
-        except Exception as error:  # noqa: BLE001 - whatever a crystal makes go wrong, the others go on
+        except Exception as error:
+            if device_is_lost(error):
+                raise  # nor here: the device answers nobody any more
             if len(crystals) == 1:
+                outcome = self._nothing(1)
                 outcome.failures[0] = self._diagnose(crystals, error)
                 return outcome
-            for position, crystal in enumerate(crystals):
-                _place(self._predict(crystal), np.array([position]), outcome)
-            return outcome
+            memory_ran_out = is_out_of_memory(error)
+        # The error is gone, and with it the memory that its frames held.
+        if memory_ran_out:
+            release_cached_memory()
+        outcome = self._nothing(len(crystals))
+        for part in _halves(crystals) if memory_ran_out else _singles(crystals):
+            _place(self._predict(crystals[part]), np.arange(part.start, part.stop), outcome)
+        return outcome
+
+    def _predict_together(self, crystals: Crystals) -> Outcome:
+        outcome = self._nothing(len(crystals))
+        for spec, members in self._groups.items():
+            graph = build_graphs(crystals, spec, threads=1, **self._where)
+            for index in members:
+                outcome.values[:, self._columns[index]] = self.models[index].predict_columns(graph)
+            few = graph.few_neighbors
+            outcome.few_neighbors[:] |= few.cpu().numpy() if self._where else few
         self._reject_non_finite(outcome)
         return outcome
 
@@ -145,6 +169,18 @@ class Predictor:
                 if not np.isfinite(value)
             ]
             outcome.failures[index] = ("predict", "; ".join(reasons))
+
+
+def _halves(crystals: Crystals) -> list[slice]:
+    """Two parts of about as many atoms."""
+    graph_ptr = crystals.graph_ptr
+    middle = int(np.searchsorted(graph_ptr, (graph_ptr[0] + graph_ptr[-1]) / 2))
+    middle = min(max(middle, 1), len(crystals) - 1)
+    return [slice(0, middle), slice(middle, len(crystals))]
+
+
+def _singles(crystals: Crystals) -> list[slice]:
+    return [slice(index, index + 1) for index in range(len(crystals))]
 
 
 def _place(part: Outcome, where: NDArray[np.intp], whole: Outcome) -> None:

@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cgfast.batch_pool import BatchPool
-from cgfast.graph import BATCH_ATOMS
+from cgfast.graph import batch_atoms_on
 from cgfast.models.own import DEFAULT_MODEL
 from cgfast.screening.columns import prediction_columns, value_columns
-from cgfast.screening.job import TIME_LIMIT, Job, metadata, open_models, open_reader, prediction_table
+from cgfast.screening.job import (
+    BATCH_ROWS,
+    CUDA_BATCH_ROWS,
+    TIME_LIMIT,
+    Job,
+    metadata,
+    open_models,
+    open_reader,
+    place_models,
+    prediction_table,
+)
 from cgfast.screening.predict import Outcome, Predictor
 from cgfast.screening.prefetch import prefetch
 from cgfast.screening.result import FailuresError, Progress, ScreenResult
@@ -40,7 +50,8 @@ def screen(
     models: str | os.PathLike[str] | PropertyModel | Iterable[str | os.PathLike[str] | PropertyModel] = DEFAULT_MODEL,
     *,
     out: str | os.PathLike[str] | None = None,
-    batch_atoms: int = BATCH_ATOMS,
+    device: object = None,
+    batch_atoms: int | None = None,
     threads: int | None = None,
     ties: str | None = None,
     keep: Sequence[str] = (),
@@ -68,8 +79,11 @@ def screen(
             inside the cutoff than a model reads), kept columns.
             Failures go to `<stem>-failures.csv` beside it, which is always written. Both appear by atomic rename when the
             job is done. Without `out` the table is returned.
-        batch_atoms: Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
-        threads: Threads, each computing a batch at a time; None for the default of this process.
+        device: Where to compute: a torch device ("cpu", "cuda", "cuda:1"), or "auto" for the CUDA device if there is one and
+            this build holds kernels for it, else the CPU. None: where the models are, the CPU for those that are loaded here.
+        batch_atoms: Atoms per batch of graphs; None for 8,192, or 262,144 on a CUDA device. Batches are a function of the
+            input rows, this number and the kind of device alone. Where memory runs out, the halves of a batch are tried.
+        threads: Threads, each computing a batch at a time; None for the default of this process. A CUDA device has one.
         ties: Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
         keep: Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
         top: `table` is then the `top` rows with the lowest value of column `by`; of equal ones the earlier row is better.
@@ -93,22 +107,32 @@ def screen(
             another process. A row that any of the models cannot predict is a failure, not an error.
         FailuresError: See `strict`.
 
-    Deterministic: the same rows, models, batch_atoms and ties give the same bits, for any thread count.
+    Deterministic: the same rows, models, device, batch_atoms and ties give the same bits, for any thread count (on a CUDA
+    device: as long as its memory suffices).
     """
     job = Job(batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=by, head=head)
     path = None if out is None else check_out(out)
+    loaded, place = place_models(open_models(models, atom_init=atom_init), device)
     reader = open_reader(
-        source, out=path, keep=keep, on_disorder=on_disorder, columns=columns, format=format, time_limit=time_limit
+        source,
+        out=path,
+        keep=keep,
+        on_disorder=on_disorder,
+        columns=columns,
+        format=format,
+        time_limit=time_limit,
+        batch_rows=BATCH_ROWS if place is None else CUDA_BATCH_ROWS,
     )
-    loaded = open_models(models, atom_init=atom_init)
+    atoms = batch_atoms_on(place) if job.batch_atoms is None else job.batch_atoms
     names = prediction_columns(loaded)
     collector = _collector(job, names, value_columns(loaded, names), reader, descending=descending, wanted=path is None)
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(BatchPool(threads))
-        predictor = Predictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool)
+        pool = stack.enter_context(BatchPool(threads if place is None else 1))
+        predictor = Predictor(loaded, ties=ties, batch_atoms=atoms, pool=pool, device=place)
         file = None
         if path is not None:
-            file = stack.enter_context(OutputFile(path, metadata(loaded, names, predictor.specs, batch_atoms)))
+            kind = "cpu" if place is None else place.type
+            file = stack.enter_context(OutputFile(path, metadata(loaded, names, predictor.specs, atoms, kind)))
         loop = _Loop(predictor, names, file, collector)
         loop.run(reader, on_progress)
         if file is not None:

@@ -68,8 +68,10 @@ void launch(const char* name, void (*kernel)(Parameters...), Grid grid, int bloc
     cuda_emulator::run(blocks, dim3(static_cast<unsigned>(block)), static_cast<size_t>(shared_bytes),
                        [&] { kernel(static_cast<Parameters>(args)...); });
 #else
+    // clang-format off: it knows no >>> in a header
     kernel<<<blocks, static_cast<unsigned>(block), static_cast<size_t>(shared_bytes),
-             static_cast<cudaStream_t>(stream)> > >(static_cast<Parameters>(args)...);
+             static_cast<cudaStream_t>(stream)>>>(static_cast<Parameters>(args)...);
+    // clang-format on
 #endif
     checked(cudaGetLastError());
 }

@@ -9,15 +9,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # samples.py
 
 
-@pytest.fixture(params=["cpu", "cuda"])
-def each_device(request):
+@pytest.fixture
+def each_device(device):
     """Has samples.KERNEL compute on the CPU, and on a CUDA device if there are one and kernels for it."""
-    from samples import KERNEL, skip_without_cuda
+    from samples import KERNEL
 
-    if request.param == "cuda":
-        skip_without_cuda()
-    KERNEL.device = request.param
-    yield request.param
+    KERNEL.device = device
+    yield device
     KERNEL.device = "cpu"
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 import torch
 
 from cgfast import functional, reference
-from cgfast._native import core
 from cgfast.basis import GaussianBasis
 from cgfast.neighbors import neighbor_list
 
@@ -187,13 +185,6 @@ def per_thread_count(compute: Any, counts: Sequence[int] = (1, 2, 3, 7, 1)) -> I
             yield compute()
     finally:
         torch.set_num_threads(before)
-
-
-def skip_without_cuda() -> None:
-    if not core().cuda_built():
-        pytest.skip("this build has no CUDA kernels")
-    if not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA device here")
 
 
 def moved(value: Any, device: str) -> Any:

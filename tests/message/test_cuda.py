@@ -19,7 +19,6 @@ from samples import (
     moved,
     pointers,
     raw_arguments,
-    skip_without_cuda,
     with_leaves,
 )
 
@@ -29,9 +28,7 @@ from cgfast.ops import cuda_kernels
 DEVICE = "cuda"
 
 
-@pytest.fixture(autouse=True)
-def device():
-    skip_without_cuda()
+pytestmark = pytest.mark.usefixtures("needs_cuda")
 
 
 def on_device(problem, names=None):

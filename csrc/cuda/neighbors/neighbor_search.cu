@@ -76,7 +76,7 @@ void NeighborSearch::count(void* workspace, int64_t* status, int64_t* row_ptr, i
     search_.few = few;
     const size_t few_bytes = static_cast<size_t>(search_.batch.n_crystals) * sizeof(int64_t);
     CGFAST_CUDA_CHECK(cudaMemsetAsync(status, 0, sizeof(SearchStatus), cuda_stream));
-    CGFAST_CUDA_CHECK(cudaMemsetAsync(few, 0, few_bytes, cuda_stream));
+    if (few_bytes > 0) CGFAST_CUDA_CHECK(cudaMemsetAsync(few, 0, few_bytes, cuda_stream));
     prepare_crystals(search_, with_boxes_, stream);
     if (search_.options.max_neighbors > 0) {
         find_nearest(search_, with_boxes_, stream);

@@ -24,12 +24,12 @@ public:
 
     // Finds the rows. status: 4 numbers on the device: edges; n_crystals minus the number of the first crystal that
     // cannot be searched, or 0; whether graph_ptr is bad; rows that fill() must search again. They must be looked at (a
-    // host synchronisation, the only one) before fill() is called. row_ptr: (N + 1,), few: (B,). The batch is read only
-    // here.
+    // host synchronisation, the only one) before fill() is called. row_ptr: (N + 1,), few: (B,).
     void count(void* workspace, int64_t* status, int64_t* row_ptr, int64_t* few, Stream stream);
 
     // Writes the edges; row_ptr and few of `out` are not used. n_searched_again: the last number of the status. The
-    // workspace must be as count() left it. Asynchronous.
+    // workspace, the status, row_ptr and the batch's graph_ptr must be as count() left them; the rest of the batch is not
+    // read again. Asynchronous.
     void fill(const NeighborArrays& out, int64_t n_searched_again, Stream stream) const;
 
 private:
