@@ -19,9 +19,10 @@ def merge(
         ),
     ] = None,
 ) -> None:
-    """Join the outputs of all shards of a job into the table that one run would have written.
+    """Join the outputs of all shards of a job into one table.
 
-    A shard that is missing, there twice or of another job is an error. The shards stay where they are.
+    It is the table that one run would have written. A shard that is missing, there twice or of another job is an error. The
+    shards stay where they are.
     """
     with sentences():
         from cgfast.cli.show import show_result
