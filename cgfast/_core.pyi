@@ -2,6 +2,11 @@
 def isa() -> str: ...
 def isa_supported(name: str) -> bool: ...
 def cuda_built() -> bool: ...
+def cuda_architectures() -> str: ...  # as CMake names them, "" without CUDA
+def cuda_version() -> str: ...  # of the compiler, "" without CUDA
+
+# Where cuda_built(): besides the functions NAME_DTYPE of messages and pooling and sort_edges, NAME_cuda_DTYPE(arguments...,
+# workspace, stream), without a number of threads, and NAME_cuda_workspace_DTYPE(arguments...) -> bytes.
 
 class NeighborSearch:
     def __init__(
@@ -18,10 +23,35 @@ class NeighborSearch:
         pad_2018: bool,
         sort_by_distance: bool,
         n_threads: int,
+        first_crystal: int,
     ) -> None: ...
     @property
     def n_edges(self) -> int: ...
     def fill(self, source: int, target: int, shifts: int, distances: int, edge_weight: int, row_ptr: int, few: int) -> None: ...
+
+class CudaNeighborSearch:  # only where cuda_built()
+    def __init__(
+        self,
+        positions: int,
+        cells: int,
+        pbc: int,
+        graph_ptr: int,
+        n_crystals: int,
+        n_atoms: int,
+        largest_crystal: int,
+        cutoff: float,
+        max_neighbors: int,
+        shell: bool,
+        tolerance: float,
+        pad_2018: bool,
+        sort_by_distance: bool,
+    ) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    def count(self, workspace: int, status: int, row_ptr: int, few: int, stream: int) -> None: ...
+    def fill(
+        self, source: int, target: int, shifts: int, distances: int, edge_weight: int, n_searched_again: int, stream: int
+    ) -> None: ...
 
 def sort_edges(
     source: int, target: int, n_edges: int, n_targets: int, sorted_source: int, row_ptr: int, order: int

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cgfast import _cuda_checks
+from cgfast._check import Check
 from cgfast._native import thread_count
 
 COMPILED_PART = "compiled part"
 THREADS_VARIABLE = "CGFAST_NUM_THREADS"
 MIN_TORCH = (2, 6)
-NO_CUDA_KERNELS = "no CUDA kernels in this version; CUDA tensors run the PyTorch formulas"
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 REQUIRED = ("numpy", "torch", "pyarrow", "gemmi", "typer", "rich", "safetensors")
 # Distribution -> (what it is for, command that installs it).
@@ -29,16 +30,6 @@ OPTIONAL = {
     "ase": ("ASE atoms", 'pip install "cgfast[ase]"'),
     "torch_geometric": ("graphs to and from PyTorch Geometric", 'pip install "cgfast[pyg]"'),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the report: what was looked at, what was found, whether it is well, and what mends it."""
-
-    name: str
-    found: str
-    ok: bool = True
-    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ def collect() -> Report:
         core_check,
         *_instruction_sets(core),
         _threads(),
-        *_cuda(core, torch),
+        *_cuda_checks.checks(_cuda_checks.probe(core, torch), build_command()),
         *(_optional(name, *why) for name, why in OPTIONAL.items()),
     ]
     return Report(tuple(checks), broken)
@@ -168,12 +159,3 @@ def _threads() -> Check:
         advice = f"set OMP_NUM_THREADS={wanted}, which torch reads, or call torch.set_num_threads({wanted})"
         return Check("threads", found, ok=False, advice=advice)
     return Check("threads", f"{count} of {usable} usable CPUs")
-
-
-def _cuda(core: Any | None, torch: Any | None) -> list[Check]:  # noqa: ANN401 - modules
-    built = core is not None and bool(getattr(core, "cuda_built", bool)())
-    seen = torch is not None and bool(torch.cuda.is_available())
-    device = f"available to torch ({torch.cuda.get_device_name(0)})" if seen and torch is not None else "none"
-    if built:
-        return [Check("CUDA kernels", "built"), Check("CUDA device", device)]
-    return [Check("CUDA kernels", NO_CUDA_KERNELS), Check("CUDA device", device)]

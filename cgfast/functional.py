@@ -4,6 +4,11 @@ Every function is differentiable in all its floating-point inputs, to any order.
 derivatives, and keep nothing of the size of the edges between forward and backward. Derivatives of derivatives
 (create_graph=True: training on forces, say), forward-mode ones, vmap and torch.func run the twins of cgfast.reference: right,
 with edge tensors of the twins' size and at their speed. Same bits on every run and for every thread count, where kernels run.
+
+The device of the tensors chooses. CUDA kernels run on torch's current stream and never wait for the device, so they may be
+captured in CUDA graphs, and they do not refuse values: indices that point outside, a decreasing row_ptr and negative weights
+give NaN or unspecified numbers there, never an access outside the tensors (sort_edges() does look, and waits). Products of
+atoms and weights are torch's on CUDA.
 """
 
 from __future__ import annotations
@@ -107,7 +112,7 @@ def sort_edges(edge_index: Tensor, n_targets: int) -> tuple[Tensor, Tensor, Tens
     edge e of the rows is edge order[e] of edge_index. Sorted input is recognised. Raises ValueError for targets outside
     [0, n_targets).
     """
-    if edge_index.device.type == "cpu" and not ops.transforms_active():
+    if _has_kernel(edge_index) and not ops.transforms_active():
         sorted_edges: tuple[Tensor, Tensor, Tensor] = ops.sort_edges(edge_index, n_targets)
         return sorted_edges
     check_tensor(edge_index, "edge_index", torch.int64, (2, None), edge_index.device)
@@ -223,12 +228,15 @@ def _wide(tensor: Tensor | None) -> Any:  # noqa: ANN401 - None stays None
 def _use_kernel(tensor: Tensor) -> bool:
     if ops.transforms_active():
         return False
-    device = tensor.device.type
-    if device != "cpu":
-        if device != "meta":
-            _warn_no_kernel(device)
-        return False
-    return True
+    if _has_kernel(tensor):
+        return True
+    if tensor.device.type != "meta":
+        _warn_no_kernel(tensor.device.type)
+    return False
+
+
+def _has_kernel(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" or (tensor.is_cuda and ops.cuda_kernels())
 
 
 @functools.cache

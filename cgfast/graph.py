@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cgfast._arrays import any_array, floats, graph_pointers, integers, pointers, refuse, tensor
+from cgfast._devices import torch_device
 from cgfast._optional import require
 from cgfast.neighbors import GraphSpec, search
 
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from cgfast.crystals import Crystals
+    from cgfast.neighbors import NeighborList
 
 # Atoms per batch of graphs. More leave the processor's caches and make torch fetch fresh pages for every temporary: at
 # 32,768 a matrix product per atom takes twice as long. Fewer cost more calls.
 BATCH_ATOMS = 8192
+# On a CUDA device: enough rows to fill it and to make launching (about 40 kernels) a small part, in about 1 GB of its memory
+# for models of 12 neighbours.
+CUDA_BATCH_ATOMS = 262_144
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,11 +186,15 @@ class CrystalGraph:
         )
 
 
-def build_graphs(crystals: Crystals, spec: GraphSpec | None = None, *, threads: int | None = None) -> CrystalGraph:
+def build_graphs(
+    crystals: Crystals, spec: GraphSpec | None = None, *, threads: int | None = None, device: object = None
+) -> CrystalGraph:
     """Build the graph of a batch of crystals, with the atoms numbered as in `crystals`.
 
-    spec: default GraphSpec() (12 nearest inside 8 Å). Returns a NumPy CrystalGraph; `.torch()` shares its memory. Raises
-    ValueError for a crystal that has no graph (see Crystals.problems()). Same bits for any thread count.
+    spec: default GraphSpec() (12 nearest inside 8 Å). device: None returns a NumPy CrystalGraph, whose `.torch()` shares its
+    memory; a torch device returns tensors there, and a CUDA device searches itself if this build holds CUDA kernels, with
+    one host synchronisation. Raises ValueError for a crystal that has no graph (see Crystals.problems()) and for a device
+    that torch does not have. Same bits for any thread count and device.
     """
     if not hasattr(crystals, "graph_ptr"):
         msg = f"crystals must be cgfast.Crystals, got {type(crystals).__name__}; see Crystals.from_pymatgen, .from_ase"
@@ -193,26 +202,30 @@ def build_graphs(crystals: Crystals, spec: GraphSpec | None = None, *, threads: 
     spec = GraphSpec() if spec is None else spec
     if not isinstance(spec, GraphSpec):
         refuse("spec", f"the value {spec!r}", "a GraphSpec")
-    graph_ptr = np.array(crystals.graph_ptr, np.int64)  # a copy: that of a mapped file could not become a tensor
-    found = search(
-        np.ascontiguousarray(crystals.positions),
-        np.ascontiguousarray(crystals.cell),
-        np.ascontiguousarray(crystals.pbc),
-        graph_ptr,
-        spec,
-        threads=threads,
-    )
-    return CrystalGraph(
-        edge_index=found.edge_index,
-        row_ptr=found.row_ptr,
-        graph_ptr=graph_ptr,
-        atomic_numbers=np.array(crystals.atomic_numbers, np.int32),
-        distances=found.distances,
-        shifts=found.shifts,
-        edge_weight=found.edge_weight,
-        few=found.few,
-        spec=spec,
-    )
+    # Copies: those of a mapped file could not become tensors.
+    graph_ptr = np.array(crystals.graph_ptr, np.int64)
+    atomic_numbers = np.array(crystals.atomic_numbers, np.int32)
+    positions = np.ascontiguousarray(crystals.positions)
+    cell, pbc = np.ascontiguousarray(crystals.cell), np.ascontiguousarray(crystals.pbc)
+    place = None if device is None else torch_device(device)
+    if place is not None:
+        from cgfast import _cuda_search
+
+        if _cuda_search.searches(place):
+            moved = _cuda_search.search(positions, cell, pbc, graph_ptr, atomic_numbers, spec, place)
+            return _graph(*moved, spec)
+    graph = _graph(search(positions, cell, pbc, graph_ptr, spec, threads=threads), graph_ptr, atomic_numbers, spec)
+    return graph if place is None else graph.to(place)
+
+
+def _graph(found: NeighborList, graph_ptr: Any, numbers: Any, spec: GraphSpec) -> CrystalGraph:  # noqa: ANN401
+    extras = (found.distances, found.shifts, found.edge_weight, found.few)
+    return CrystalGraph(found.edge_index, found.row_ptr, graph_ptr, numbers, *extras, spec=spec)
+
+
+def batch_atoms_on(device: object) -> int:
+    """How many atoms a batch has by default on a torch device."""
+    return CUDA_BATCH_ATOMS if str(device).startswith("cuda") else BATCH_ATOMS
 
 
 def split_by_atoms(graph_ptr: NDArray[np.int64], batch_atoms: int) -> Iterator[slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,25 @@ def nearest_edges(graph: CrystalGraph) -> NDArray[np.int64]:
     if graph.spec is not None:
         found[atoms[distances[first] > graph.spec.cutoff]] = NONE
     return found
+
+
+def only_nearest(graph: CrystalGraph) -> CrystalGraph:
+    """A graph on any device as NumPy arrays, with those edges alone that nearest_edges() finds and no shifts or weights.
+
+    Where rows are not in order of distance it has all edges. It is for the distances and elements of nearest neighbours: of a
+    graph of 12 neighbours a tenth leaves the device.
+    """
+    few = replace(graph, shifts=None, edge_weight=None, edge_attr=None)
+    if graph.spec is None or graph.spec.max_neighbors is None:
+        return few.numpy()
+    few = few.torch()
+    starts = few.row_ptr[:-1]
+    there = few.row_ptr[1:] > starts
+    first = starts[there]
+    row_ptr = few.row_ptr.new_zeros(len(few.row_ptr))
+    row_ptr[1:] = there.cumsum(0)
+    distances = None if few.distances is None else few.distances[first]
+    return replace(few, edge_index=few.edge_index[:, first], row_ptr=row_ptr, distances=distances).numpy()
 
 
 def _shortest_of_rows(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from cgfast._arrays import flags, floats, graph_pointers, refuse, tensor
+from cgfast._devices import torch_device
 from cgfast._native import address, core, thread_count
 
 if TYPE_CHECKING:
@@ -116,28 +117,37 @@ def neighbor_list(
     sort: str | None = None,
     graph_ptr: ArrayLike | None = None,
     threads: int | None = None,
+    device: object = None,
 ) -> NeighborList:
     """Find the neighbours of every atom, exactly, in any cell.
 
     positions: (N, 3) Å, Cartesian, anywhere. cell: (3, 3) Å with lattice vectors as rows, or (B, 3, 3) for a batch; None
     or anything on open axes. pbc: bool, (3,) or (B, 3). graph_ptr: (B + 1,) int, for a batch. cutoff, max_neighbors, ties,
     tolerance, missing: see GraphSpec. sort: order inside a row, "source" (source, shift; default for radius lists) or
-    "distance" (distance, source, shift; default for k nearest).
+    "distance" (distance, source, shift; default for k nearest). device: a torch device for the answer; default: torch
+    tensors in give torch tensors out, on the same device, detached, anything else NumPy arrays.
 
-    Self-pairs are excluded by index and shift, never by distance: coincident atoms are neighbours at distance 0. Torch
-    tensors in give torch tensors out, on the same device, detached.
+    Self-pairs are excluded by index and shift, never by distance: coincident atoms are neighbours at distance 0. A CUDA
+    device searches itself if this build holds CUDA kernels, on torch's current stream, with one host synchronisation if all
+    arguments are there.
 
     Returns a NeighborList. Raises ValueError, naming the argument, for values that are not finite, shapes that do not
-    match, and cells without volume on a periodic axis. Deterministic: same bits for any thread count. Releases the GIL.
+    match, cells without volume on a periodic axis, and a device that torch does not have. Deterministic: same bits for any
+    thread count and device. Releases the GIL.
     """
     spec = GraphSpec(cutoff, max_neighbors, ties, tolerance, missing)
     given = tensor(positions)
+    place = torch_device(device) if device is not None else None if given is None else given.device
+    if place is not None and place.type == "cuda" and core().cuda_built():
+        from cgfast import _cuda_search
+
+        return _cuda_search.neighbor_list(positions, cell, pbc, graph_ptr, spec, sort, place)
     flat = floats("positions", positions, (None, 3))
     pointers = graph_pointers(graph_ptr, len(flat))
     periodic = flags(pbc, len(pointers) - 1)
     cells = _cells(cell, periodic, batch=graph_ptr is not None)
     found = search(flat, cells, periodic, pointers, spec, sort=sort, threads=threads)
-    return found if given is None else _to_torch(found, given.device)
+    return found if place is None else _to_torch(found, place)
 
 
 def search(
@@ -149,11 +159,11 @@ def search(
     *,
     sort: str | None = None,
     threads: int | None = None,
+    first_crystal: int = 0,
 ) -> NeighborList:
-    """neighbor_list() on arrays that already have their final dtypes and shapes."""
+    """neighbor_list() on arrays that already have their final dtypes and shapes. first_crystal: what messages call it."""
     k = spec.max_neighbors
-    order = sort if sort is not None else ("source" if k is None else "distance")
-    _one_of(order, SORTS, "sort")
+    order = row_order(spec, sort)
     n_crystals = len(graph_ptr) - 1
     native = core().NeighborSearch(
         address(positions),
@@ -168,6 +178,7 @@ def search(
         k is not None and spec.missing == "pad-2018",
         order == "distance",
         thread_count(threads),
+        first_crystal,
     )
     n_edges = native.n_edges
     edge_index = np.empty((2, n_edges), np.int64)
@@ -186,6 +197,13 @@ def search(
         address(few),
     )
     return NeighborList(edge_index, shifts, distances, row_ptr, edge_weight, few)
+
+
+def row_order(spec: GraphSpec, sort: str | None) -> str:
+    """The order of edges inside a row. Raises ValueError for one that there is not."""
+    order = sort if sort is not None else ("source" if spec.max_neighbors is None else "distance")
+    _one_of(order, SORTS, "sort")
+    return order
 
 
 def _number(value: object, name: str) -> float:

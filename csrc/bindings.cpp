@@ -2,6 +2,10 @@
 // checked (dtype, shape, contiguity) and keeps alive; no torch and no NumPy type crosses this boundary.
 #include <pybind11/pybind11.h>
 
+#ifdef CGFAST_CUDA
+#include "cuda/bindings_messages.hpp"
+#include "cuda/bindings_neighbors.hpp"
+#endif
 #include "graph/collate.hpp"
 #include "graph/pool.hpp"
 #include "graph/sort_edges.hpp"
@@ -27,10 +31,15 @@ T* pointer(uintptr_t address) {
 
 NeighborSearch* make_neighbor_search(uintptr_t positions, uintptr_t cells, uintptr_t pbc, uintptr_t graph_ptr,
                                      int64_t n_crystals, double cutoff, int64_t max_neighbors, bool shell,
-                                     double tolerance, bool pad_2018, bool sort_by_distance, int n_threads) {
+                                     double tolerance, bool pad_2018, bool sort_by_distance, int n_threads,
+                                     int64_t first_crystal) {
     const py::gil_scoped_release release;
-    const cgfast::CrystalBatch batch = {pointer<const double>(positions), pointer<const double>(cells),
-                                        pointer<const uint8_t>(pbc), pointer<const int64_t>(graph_ptr), n_crystals};
+    const cgfast::CrystalBatch batch = {pointer<const double>(positions),
+                                        pointer<const double>(cells),
+                                        pointer<const uint8_t>(pbc),
+                                        pointer<const int64_t>(graph_ptr),
+                                        n_crystals,
+                                        first_crystal};
     const cgfast::Sort sort = sort_by_distance ? cgfast::Sort::distance : cgfast::Sort::source;
     return new NeighborSearch(batch, {cutoff, max_neighbors, shell, tolerance, pad_2018, sort, n_threads});
 }
@@ -211,7 +220,18 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         }
         return false;
     });
-    m.def("cuda_built", [] { return false; }, "True if this build holds the CUDA kernels.");
+#ifdef CGFAST_CUDA
+    constexpr bool cuda_built = true;
+    m.def("cuda_architectures", [] { return CGFAST_CUDA_ARCHITECTURES; });
+    m.def("cuda_version", [] { return CGFAST_CUDA_VERSION; });
+    cgfast::cuda::define_cuda_messages(m);
+    cgfast::cuda::define_cuda_neighbors(m);
+#else
+    constexpr bool cuda_built = false;
+    m.def("cuda_architectures", [] { return ""; });
+    m.def("cuda_version", [] { return ""; });
+#endif
+    m.def("cuda_built", [] { return cuda_built; }, "True if this build holds the CUDA kernels.");
     py::class_<NeighborSearch>(m, "NeighborSearch")
         .def(py::init(&make_neighbor_search))
         .def_property_readonly("n_edges", &NeighborSearch::n_edges)

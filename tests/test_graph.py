@@ -110,6 +110,35 @@ def test_build_graphs_wants_crystals():
         build_graphs(Crystals.from_arrays([[0.0, 0, 0]], np.eye(3), [6]), 8.0)
 
 
+def test_graphs_as_tensors_on_a_device(crystals, device):
+    spec = GraphSpec(5.0, 8, ties="shell")
+    want = build_graphs(crystals, spec)
+    for graph in (build_graphs(crystals, spec, device=device), build_graphs(crystals, spec, device=torch.device(device))):
+        assert graph.spec == spec
+        for name in ("edge_index", "row_ptr", "graph_ptr", "atomic_numbers", "distances", "shifts", "edge_weight", "few"):
+            assert torch.equal(getattr(graph, name).cpu(), torch.from_numpy(getattr(want, name))), name
+            assert getattr(graph, name).device.type == device
+
+
+def test_to_a_device_and_back(crystals, device):
+    graph = build_graphs(crystals, GraphSpec(5.0, 8, ties="shell"))
+    there = graph.to(device)
+    assert (there.spec, there.n_atoms, there.n_crystals, there.n_edges) == (graph.spec, 10, 3, graph.n_edges)
+    for name in ("edge_index", "row_ptr", "graph_ptr", "atomic_numbers", "distances", "shifts", "edge_weight", "few"):
+        assert getattr(there, name).device.type == device
+        back = getattr(there.numpy(), name)
+        np.testing.assert_array_equal(back, getattr(graph, name))
+        assert back.dtype == getattr(graph, name).dtype
+
+
+@pytest.mark.parametrize("device", ["nonsense", 3.5, "cuda:99"])
+def test_a_device_that_is_none(crystals, device):
+    with pytest.raises(ValueError, match=r"device has the value .*: expected a.* device"):
+        build_graphs(crystals, device=device)
+    with pytest.raises(ValueError, match=r"device has the value .*: expected a.* device"):
+        neighbor_list([[0.0, 0, 0]], None, False, 3.0, device=device)
+
+
 def test_torch_shares_memory_and_comes_back(crystals):
     graph = build_graphs(crystals)
     tensors = graph.torch()

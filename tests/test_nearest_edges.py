@@ -9,7 +9,7 @@ import pytest
 
 from cgfast import Crystals, GraphSpec, build_graphs
 from cgfast.graph import CrystalGraph
-from cgfast.nearest_edges import NONE, any_of_crystal, nearest_edges, shortest_distances
+from cgfast.nearest_edges import NONE, any_of_crystal, nearest_edges, only_nearest, shortest_distances
 
 SHIFTS = np.array(list(itertools.product(range(-3, 4), repeat=3)))
 
@@ -95,3 +95,19 @@ def test_without_distances_is_refused() -> None:
     graph = CrystalGraph.from_edges([[1], [0]], [1, 1])
     with pytest.raises(ValueError, match="graph: got one without distances"):
         nearest_edges(graph)
+
+
+@pytest.mark.parametrize("spec", [GraphSpec(6.0, 8), GraphSpec(3.0, 12), GraphSpec(4.0, None)])
+def test_the_nearest_edges_alone_say_the_same(spec: GraphSpec, device: str) -> None:
+    crystals = random_crystals()
+    whole = build_graphs(crystals, spec)
+    nearest = nearest_edges(whole)
+    few = only_nearest(build_graphs(crystals, spec, device=device))
+    assert not few.is_torch
+    assert few.n_edges == (whole.n_edges if spec.max_neighbors is None else np.count_nonzero(nearest != NONE))
+    found = nearest_edges(few)
+    there = nearest != NONE
+    np.testing.assert_array_equal(found != NONE, there)
+    np.testing.assert_array_equal(few.source[found[there]], whole.source[nearest[there]])
+    np.testing.assert_array_equal(few.target[found[there]], np.flatnonzero(there))
+    np.testing.assert_array_equal(shortest_distances(few, found), shortest_distances(whole, nearest))

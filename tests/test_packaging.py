@@ -45,6 +45,8 @@ LAYERS: dict[str, set[str]] = {
     "_core": set(),
     "_optional": set(),
     "_files": set(),
+    "_check": set(),
+    "_cuda_checks": {"_check"},
     "_arrays": set(),
     "elements": set(),
     "basis": set(),
@@ -52,7 +54,9 @@ LAYERS: dict[str, set[str]] = {
     "_geometry": {"_arrays"},
     "_conversions": {"_optional", "_arrays", "elements", "crystals"},
     "crystals": {"_native", "_geometry", "_conversions"},
-    "neighbors": {"_native", "_arrays", "_optional"},
+    "_devices": {"_native", "_arrays"},
+    "neighbors": {"_native", "_arrays", "_optional", "_devices", "_cuda_search"},
+    "_cuda_search": {"neighbors"},  # its half that needs torch
     "graph": {"crystals", "neighbors"},
     "_growing_arrays": set(),
     "graph_store": {"graph", "_growing_arrays"},
@@ -75,7 +79,7 @@ LAYERS: dict[str, set[str]] = {
     "enumeration": {"io", "neighbors", "_files"},
     "compat": {"screening", "training", "tuning", "evaluation"},
     "cli": {"compat", "doctor", "conversion", "enumeration"},
-    "doctor": {"screening"},
+    "doctor": {"screening", "_cuda_checks"},
 }
 
 
@@ -125,13 +129,15 @@ def test_the_core_has_no_torch_symbol():
     assert not [name for name in names if name.startswith(TORCH_NAMESPACES)]
     # Names in namespaces may also stand inside templates and arguments: _ZSt3fooIN2at6TensorE...
     assert not [name for name in names if re.search(r"N2at\d|N3c10\d|N5torch\d", name)]
+    # The CUDA runtime inside, if there is one, neither serves torch nor is served by torch's.
+    assert not [name for name in names if re.match(r"_?_?(cuda|cu[A-Z])", name)]
 
 
 def test_the_core_links_neither_torch_nor_openmp():
     dynamic = tool("readelf", "-d", "--wide", _core.__file__)
     needed = re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
     assert any(name.startswith("libc.so") for name in needed)
-    assert not [name for name in needed if re.match(r"lib(torch|c10|gomp|omp|iomp|caffe)", name)]
+    assert not [name for name in needed if re.match(r"lib(torch|c10|gomp|omp|iomp|caffe|cuda|nv)", name)]
 
 
 def stub_functions(body: list[ast.stmt]) -> dict[str, int | None]:
@@ -158,7 +164,17 @@ def test_the_stub_of_the_core_is_right():
     stub = ast.parse((ROOT / "cgfast/_core.pyi").read_text(encoding="utf-8"))
     classes = {node.name: stub_functions(node.body) for node in stub.body if isinstance(node, ast.ClassDef)}
     functions = stub_functions(stub.body)
-    assert {*classes, *functions} == {name for name in dir(_core) if not name.startswith("_")}
+    if not _core.cuda_built():
+        classes = {name: methods for name, methods in classes.items() if not name.startswith("Cuda")}
+    public = {name for name in dir(_core) if not name.startswith("_")}
+    twins = {name for name in public if "_cuda" in name}
+    assert {*classes, *functions} == public - twins
+    assert bool(twins) == _core.cuda_built()
+    # The ops on CUDA: a function with a workspace and a stream instead of threads, and one that says how large the first is.
+    for name in twins:
+        on_cpu = name.replace("_cuda_workspace", "").replace("_cuda", "")
+        arguments = functions[on_cpu] - (on_cpu != "sort_edges")
+        assert parameter_count(getattr(_core, name)) == arguments + (0 if "_workspace" in name else 2), name
     for name, count in functions.items():
         assert parameter_count(getattr(_core, name)) == count, name
     for class_name, methods in classes.items():
@@ -270,7 +286,7 @@ def test_native_code_knows_no_python_and_no_torch(path):
     includes = re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text, flags=re.MULTILINE)
     assert not [name for name in includes if re.match(r"(torch|ATen|c10)/", name)]
     assert not re.search(r"\b(at|c10|torch)::", text)
-    if path.name != "bindings.cpp":
+    if not path.name.startswith("bindings"):
         assert not [name for name in includes if name.startswith(("pybind11", "numpy")) or name == "Python.h"]
 
 

@@ -95,7 +95,7 @@ def export(
     model: Model,
     file: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="Checkpoint of the 2018 layout to write.")],
 ) -> None:
-    """Write MODEL as the 2018 CGCNN code has it.
+    """Write MODEL as a checkpoint of the 2018 CGCNN code.
 
     Only a network, graphs and a single target that the 2018 code knows can be written (--preset paper trains such models).
     """
@@ -110,8 +110,7 @@ def export(
 def doctor() -> None:
     """Check this installation, and say what mends what is missing.
 
-    Looks at versions, instruction set, threads and CUDA.
-    Exit code 1 only if the compiled part is there and cannot work.
+    Versions, instruction set, threads, CUDA. Exit code 1 only if the compiled part is there and cannot work.
     """
     with sentences():
         from cgfast.cli.show import show_report

@@ -57,6 +57,7 @@ def finetune(
     seeds: options_of.Seeds = None,
     threads: options_of.Threads = None,
     processes: options_of.Processes = None,
+    device: options_of.Device = None,
 ) -> None:
     """Train MODEL on with your own DATA and write the result to DIR.
 

@@ -11,7 +11,6 @@ import typer
 from cgfast.cli import screen_options as o  # noqa: TC001 - typer reads the annotations
 from cgfast.cli.errors import sentences
 from cgfast.cli.model_options import column_names, one_or_all
-from cgfast.graph import BATCH_ATOMS
 
 if TYPE_CHECKING:
     from cgfast.screening import ScreenResult
@@ -43,7 +42,8 @@ def screen(
     time_limit: o.TimeLimit = 10.0,
     column: o.Column = None,
     format: o.Format = None,  # noqa: A002
-    batch_atoms: o.BatchAtoms = BATCH_ATOMS,
+    device: o.Device = "cpu",
+    batch_atoms: o.BatchAtoms = None,
     threads: o.Threads = None,
     ties: o.Ties = None,
     atom_init: o.AtomInit = None,
@@ -70,6 +70,7 @@ def screen(
                     one_or_all(inputs),
                     model or DEFAULT_MODEL,
                     out=out,
+                    device=device,
                     batch_atoms=batch_atoms,
                     threads=threads,
                     ties=ties,

@@ -85,7 +85,12 @@ Column = Annotated[
 ]
 Format = Annotated[str | None, typer.Option(help="Input format, if the name does not tell.", rich_help_panel=INPUT)]
 
-BatchAtoms = Annotated[int, typer.Option(help="Atoms per batch of graphs.", rich_help_panel=COMPUTING)]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1, or auto: cuda if it can be.", metavar="DEVICE", rich_help_panel=COMPUTING)
+]
+BatchAtoms = Annotated[
+    int | None, typer.Option(help="Atoms per batch of graphs [8192; cuda: 262144].", rich_help_panel=COMPUTING)
+]
 Threads = Annotated[int | None, typer.Option(help="Threads to compute with.", rich_help_panel=COMPUTING)]
 Ties = Annotated[
     Literal["canonical", "shell"] | None,
@@ -107,4 +112,6 @@ Address = Annotated[
 NumWorkers = Annotated[
     int | None, typer.Option(help="Ray workers; else as many as there is room for.", metavar="N", rich_help_panel=CLUSTER)
 ]
-GpusPerWorker = Annotated[float, typer.Option(help="GPUs set aside for each Ray worker.", metavar="N", rich_help_panel=CLUSTER)]
+GpusPerWorker = Annotated[
+    float, typer.Option(help="GPUs for each Ray worker, which then computes there.", metavar="N", rich_help_panel=CLUSTER)
+]

@@ -72,6 +72,7 @@ def train(
     seeds: options_of.Seeds = None,
     threads: options_of.Threads = None,
     processes: options_of.Processes = None,
+    device: options_of.Device = None,
 ) -> None:
     """Train a model on DATA and write it to DIR.
 

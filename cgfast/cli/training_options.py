@@ -79,6 +79,7 @@ Seed = Annotated[int | None, typer.Option(rich_help_panel=_RUN)]
 Seeds = Annotated[int | None, typer.Option(help="Train so many members of an ensemble.", rich_help_panel=_RUN)]
 Threads = Annotated[int | None, typer.Option(rich_help_panel=_RUN)]
 Processes = Annotated[int | None, typer.Option(help="Data-parallel processes.", rich_help_panel=_RUN)]
+Device = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Where to compute.", rich_help_panel=_RUN)]
 
 
 def train_options(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,16 @@ from cgfast.models import PropertyModel, load_model
 def open_model(
     model: str | os.PathLike[str] | PropertyModel, *, atom_init: str | os.PathLike[str] | None, ties: str | None
 ) -> PropertyModel:
-    """`model` (name, path or loaded) with `ties` in place of its own rule, if given. Raises ValueError as load_model() does."""
+    """`model` (name, path or loaded) on the CPU, with `ties` in place of its own rule, if given.
+
+    Raises ValueError as load_model() does.
+    """
     if isinstance(model, str | os.PathLike):
         model = load_model(model, atom_init=atom_init)
     elif not isinstance(model, PropertyModel):
         msg = f"model: got {model!r}, expected a name, a path or a loaded model"
         raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input
+    model = model.to("cpu")
     if ties is None:
         return model
     if ties not in {"canonical", "shell"}:

@@ -55,7 +55,7 @@ def build_network(
 
 def _compare(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor], what: str) -> None:
     missing = [name for name in expected if name not in state]
-    extra = [name for name in state if name not in expected]
+    extra = sorted(name for name in state if name not in expected)  # files have no order
     if missing or extra:
         texts = [
             f"{label} {', '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -137,6 +137,6 @@ def pooled_features(network: CGCNN, graph: CrystalGraph) -> NDArray[np.float32]:
     import torch
 
     with torch.inference_mode():
-        _, features = network.eval().forward_with_features(graph.torch())
+        _, features = network.eval().forward_with_features(graph.to(network.element_features.device))
         out: NDArray[np.float32] = features.float().cpu().numpy()
         return out

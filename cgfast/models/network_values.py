@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from cgfast.graph import CrystalGraph
     from cgfast.models.property_model import PropertyModel
@@ -17,8 +15,11 @@ if TYPE_CHECKING:
 
 def network_values(
     model: PropertyModel, network: CGCNN, graph: CrystalGraph, *, with_features: bool
-) -> tuple[NDArray[np.float64], Tensor | None]:
-    """(B, T) values of one network of a model: what its outputs mean; and its (B, F) features if they are wanted."""
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    """(B, T) values of one network of a model: what its outputs mean; and its (B, F) features if they are wanted.
+
+    graph: where the network is.
+    """
     import torch
 
     with torch.inference_mode():
@@ -31,5 +32,5 @@ def network_values(
             else torch.log_softmax(part, dim=1)[:, -1].exp()  # changes nothing where the network did it already
             for target, part, mean, std in zip(model.targets, parts, model.mean, model.std, strict=True)
         ]
-        stacked: NDArray[np.float64] = np.asarray(torch.stack(values, dim=1))
-        return stacked, features
+        stacked: NDArray[np.float64] = torch.stack(values, dim=1).cpu().numpy()
+        return stacked, None if features is None else features.float().cpu().numpy()

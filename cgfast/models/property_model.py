@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from cgfast._devices import torch_device
 from cgfast.batch_pool import BatchPool
-from cgfast.graph import BATCH_ATOMS, build_graphs, split_by_atoms
+from cgfast.graph import batch_atoms_on, build_graphs, split_by_atoms
+from cgfast.models.as_crystals import as_crystals
 from cgfast.models.catalogue import Target, task_of
 from cgfast.models.network_values import network_values
 from cgfast.models.prediction import OutputColumn, Prediction, only_target, output_columns
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from cgfast.crystals import Crystals
     from cgfast.graph import CrystalGraph
@@ -111,6 +113,21 @@ class PropertyModel:
         """The heaviest element that the model knows."""
         return len(self.network.element_features)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are, and compute."""
+        return self.network.element_features.device
+
+    def to(self, device: object) -> Self:
+        """The same model with its networks on a torch device: itself if they are there, else with copies of them.
+
+        Raises ValueError for a device that torch does not have.
+        """
+        place = torch_device(device)
+        if place == self.device:
+            return self
+        return replace(self, networks=tuple(copy.deepcopy(network).to(place) for network in self.networks))
+
     def with_ties(self, ties: str) -> Self:
         """The same model on graphs with another rule for ties ("shell" does not depend on the choice of cell)."""
         return replace(self, spec=replace(self.spec, ties=ties))
@@ -123,7 +140,8 @@ class PropertyModel:
 
         Raises ValueError for a graph made with another cutoff, max_neighbors or rule for missing neighbours (ties may
         differ, see with_ties(); a graph of a user's own edges has no spec and is taken as it is).
-        Raises ValueError for elements that the model does not know. Same bits for the same batch and torch thread count.
+        Raises ValueError for elements that the model does not know. The graph may be anywhere: it goes where the networks
+        are. Same bits for the same batch, device and torch thread count.
         """
         return self._columns(graph, with_features=False)[0]
 
@@ -136,11 +154,12 @@ class PropertyModel:
         columns, features = self._columns(graph, with_features=True)
         return columns, np.asarray(features, np.float32)
 
-    def _columns(self, graph: CrystalGraph, *, with_features: bool) -> tuple[NDArray[np.float64], Tensor | None]:
+    def _columns(self, graph: CrystalGraph, *, with_features: bool) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """The columns; and the features of the first network if they are wanted."""
         if graph.spec is not None and replace(graph.spec, ties=self.spec.ties, tolerance=self.spec.tolerance) != self.spec:
             msg = f"graph must be made with {self.spec} for {self.name}, got one made with {graph.spec}"
             raise ValueError(msg)
+        graph = graph.to(self.device)
         first, features = network_values(self, self.network, graph, with_features=with_features)
         if len(self.networks) == 1:
             return first, features
@@ -160,7 +179,7 @@ class PropertyModel:
     def predict(self, x: Any, *, threads: int | None = None) -> Prediction:  # noqa: ANN401 - pymatgen, ASE are optional
         """Predict for a pymatgen Structure, an ASE Atoms, a list of either, or Crystals.
 
-        Same bits for the same crystals, whatever `threads` is.
+        Same bits for the same crystals and device, whatever `threads` is.
 
         Raises ValueError, naming the crystal, for input that has no prediction (use cgfast.screen() to list failures
         instead).
@@ -192,12 +211,12 @@ class PropertyModel:
         """What `function` makes of the graphs of crystals, batch by batch."""
 
         def compute(part: Crystals) -> T:
-            return function(build_graphs(part, self.spec, threads=1))
+            return function(build_graphs(part, self.spec, threads=1, device=self.device))
 
         with BatchPool(threads) as pool:
             parts = [
                 pool.submit(functools.partial(compute, crystals[part]))
-                for part in split_by_atoms(crystals.graph_ptr, BATCH_ATOMS)
+                for part in split_by_atoms(crystals.graph_ptr, batch_atoms_on(self.device))
             ]
             return [part.result() for part in parts]
 
@@ -265,24 +284,3 @@ class PropertyModel:
     def property(self) -> str:
         """What is predicted, in words. Raises ValueError for a model of several targets."""
         return only_target(self.targets, f"property of {self.name}").property
-
-
-def as_crystals(x: Any) -> Crystals:  # noqa: ANN401 - pymatgen, ASE are optional
-    """Crystals from a pymatgen Structure, an ASE Atoms, a list of either, or Crystals themselves.
-
-    Raises ValueError for anything else.
-    """
-    from cgfast.crystals import Crystals
-
-    if isinstance(x, Crystals):
-        return x
-    items = list(x) if isinstance(x, list | tuple) else [x]
-    if items and all(hasattr(item, "get_positions") and hasattr(item, "get_pbc") for item in items):
-        return Crystals.from_ase(items)
-    if items and all(hasattr(item, "lattice") and hasattr(item, "sites") for item in items):
-        return Crystals.from_pymatgen(items)
-    if items and all(isinstance(item, Crystals) for item in items):
-        return Crystals.concatenate(items)
-    kinds = sorted({type(item).__name__ for item in items}) or ["an empty list"]
-    msg = f"x must be a pymatgen Structure, an ASE Atoms, a list of one kind, or Crystals, got {', '.join(kinds)}"
-    raise ValueError(msg)

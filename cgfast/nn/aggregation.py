@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cgfast import functional, ops, reference
-from cgfast.checks import check_pointers
+from cgfast.checks import check_pointers, check_tensor
 from cgfast.nn.edge_rows import row_weights
 from cgfast.nn.linear_parameters import linear_parameters
 
@@ -78,13 +78,18 @@ def sum_messages(
 def _split(layer: CGConv, target: Tensor, source: Tensor) -> ops.Split:
     """What the layer's weights make of atoms, and what is left for edges."""
     gate, core = linear_parameters(layer.lin_f, "lin_f"), linear_parameters(layer.lin_s, "lin_s")
+    shape, dtype, device = gate.weight.shape, gate.weight.dtype, gate.weight.device
+    for name, tensor, fits in (
+        ("lin_s.weight", core.weight, shape),
+        ("lin_f.bias", gate.bias, shape[:1]),
+        ("lin_s.bias", core.bias, shape[:1]),
+    ):
+        if tensor is not None:
+            check_tensor(tensor, name, dtype, tuple(fits), device)
     bias = None
     if gate.bias is not None or core.bias is not None:
         biases = [gate.weight.new_zeros(gate.weight.shape[0]) if b is None else b for b in (gate.bias, core.bias)]
         bias = torch.cat(biases)
-    if gate.weight.shape != core.weight.shape:
-        msg = f"lin_s.weight must be like lin_f.weight, {tuple(gate.weight.shape)}, got {tuple(core.weight.shape)}"
-        raise ValueError(msg)
     return ops.split_linear(target, source, torch.cat((gate.weight, core.weight)), bias)
 
 

@@ -196,15 +196,17 @@ class CGCNN(nn.Module):
 
     def _element_rows(self, atomic_numbers: Tensor) -> Tensor:
         n = len(self.element_features)
-        if torch.compiler.is_compiling():  # the values are not known while torch traces
-            return atomic_numbers.long() - 1
-        if len(atomic_numbers) and (int(atomic_numbers.min()) < 1 or int(atomic_numbers.max()) > n):
-            msg = (
-                f"atomic_numbers must lie in 1 to {n} for this model, got "
-                f"{int(atomic_numbers.min())} to {int(atomic_numbers.max())}"
-            )
-            raise ValueError(msg)
+        if len(atomic_numbers) and not _values_are_unknown(atomic_numbers):
+            low, high = torch.stack(torch.aminmax(atomic_numbers)).tolist()
+            if low < 1 or high > n:
+                msg = f"atomic_numbers must lie in 1 to {n} for this model, got {low} to {high}"
+                raise ValueError(msg)
         return atomic_numbers.long() - 1
+
+
+def _values_are_unknown(tensor: Tensor) -> bool:
+    """Whether nobody can look at the values now: torch traces, or a CUDA graph is being captured."""
+    return torch.compiler.is_compiling() or (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def _convolution(conv: str, atom_fea_len: int, nbr_fea_len: int) -> nn.Module:

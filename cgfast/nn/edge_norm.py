@@ -48,7 +48,8 @@ def batch_affine(
     Without edges there is nothing to change and, as in torch, the running statistics stay. edge_weight: (E,), how
     much each counts; the weights of tied neighbours sum to the number of neighbours they stand for, and that number takes
     the place of E. A SyncBatchNorm1d counts the edges of all processes; moments() is then called without edges, too.
-    Raises ValueError for a single edge in training, as torch does.
+    Raises ValueError for a single edge in training, as torch does, and for weights that sum to no more (on a CUDA device the
+    running variance becomes NaN instead).
     """
     total: Tensor | int
     group = joined_group(norm)
@@ -115,6 +116,8 @@ def _count(n_edges: int, edge_weight: Tensor | None) -> Tensor | int:
             raise ValueError(msg)
         return n_edges
     total = edge_weight.detach().sum()
+    if edge_weight.is_cuda:
+        return total  # looking at it would wait for the device, in every layer of every step
     if not torch.compiler.is_compiling() and not float(total) > 1:
         msg = f"edge_weight must sum to more than 1 in training, got {float(total)}"
         raise ValueError(msg)
@@ -122,7 +125,7 @@ def _count(n_edges: int, edge_weight: Tensor | None) -> Tensor | int:
 
 
 def _unbiased(total: Tensor | int) -> Tensor | float:
-    """N / (n - 1); NaN where compiled code, which cannot refuse it, meets weights that sum to no more than 1."""
+    """N / (n - 1); NaN where compiled code or a CUDA device, which do not refuse it, meet weights that sum to at most 1."""
     if isinstance(total, torch.Tensor):
         return torch.where(total > 1, total / (total - 1), torch.nan)
     return total / (total - 1)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cgfast import reference
-from cgfast._native import thread_count
 from cgfast.checks import check_tensor
 from cgfast.ops.edges import (
     N_ARGUMENTS,
@@ -26,7 +25,7 @@ from cgfast.ops.edges import (
     spread,
     wanted,
 )
-from cgfast.ops.operators import address, apply, is_plain, native, refuse_gradient, register, register_autograd, tensors_of
+from cgfast.ops.operators import address, apply, is_plain, refuse_gradient, register, register_autograd, run, tensors_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +39,9 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - as SCH
     given = Edges(*arguments)
     check(given)
     edges = ready(given)
-    dtype, channels = edges.p.dtype, edges.p.shape[1]
+    channels = edges.p.shape[1]
     mean, variance = edges.p.new_empty(channels), edges.p.new_empty(channels)
-    native("edge_moments", dtype)(native_view(edges), address(mean), address(variance), thread_count())
+    run("edge_moments", edges.p, native_view(edges), address(mean), address(variance))
     return mean, variance
 
 
@@ -64,7 +63,7 @@ def _backward(*arguments: Any) -> list[Tensor]:  # noqa: ANN401 - as the schema 
     room = spread(gradients, wants)
     into = native_gradients(room, matrix(room[3]), edges.p.dtype)
     dense = [tensor.contiguous() for tensor in moments]
-    native("edge_moments_backward", edges.p.dtype)(native_view(edges), *map(address, dense), into, thread_count())
+    run("edge_moments_backward", edges.p, native_view(edges), *map(address, dense), into)
     return gradients
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cgfast import reference
-from cgfast._native import thread_count
 from cgfast.checks import check_affine, check_tensor
 from cgfast.ops.edges import (
     N_ARGUMENTS,
@@ -31,10 +30,10 @@ from cgfast.ops.operators import (
     apply,
     dense,
     is_plain,
-    native,
     refuse_gradient,
     register,
     register_autograd,
+    run,
     tensors_of,
 )
 
@@ -57,7 +56,7 @@ def _forward(*arguments: Any) -> Tensor:  # noqa: ANN401 - as SCHEMA and _AFFINE
     edges = ready(given)
     affine = _affine(arguments, edges.p.dtype)
     out = edges.p.new_empty((edges.p.shape[0], edges.p.shape[1] // 2))
-    native("gated_message", out.dtype)(native_view(edges), *map(address, affine), 0, out.data_ptr(), thread_count())
+    run("gated_message", edges.p, native_view(edges), *map(address, affine), 0, out.data_ptr())
     return out
 
 
@@ -79,13 +78,14 @@ def _backward(grad: Tensor, *arguments: Any) -> list[Tensor]:  # noqa: ANN401 - 
     gradients, grad = empty_gradients(edges, wants), grad.contiguous()
     room = spread(gradients, wants)
     sums = [torch.empty_like(tensor) for tensor in affine[1:] if tensor is not None]
-    native("gated_message_backward", edges.p.dtype)(
+    run(
+        "gated_message_backward",
+        edges.p,
         native_view(edges),
         *map(address, affine),
         grad.data_ptr(),
         native_gradients(room, matrix(room[3]), edges.p.dtype),
         *(map(address, sums) if sums else (0, 0)),
-        thread_count(),
     )
     return gradients + (sums if wants[-1] else [])
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cgfast import reference
-from cgfast._native import thread_count
 from cgfast.checks import FLOATS, check_tensor
-from cgfast.ops.operators import address, apply, is_plain, native, register, register_autograd, rows
+from cgfast.ops.operators import address, apply, is_plain, register, register_autograd, rows, run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +24,7 @@ def _pool(x: Tensor, graph_ptr: Tensor, reduce: str) -> Tensor:
     x, graph_ptr = rows(x), graph_ptr.contiguous()
     (n_rows, n_features), n_graphs = x.shape, len(graph_ptr) - 1
     out = x.new_empty((n_graphs, n_features))
-    native("pool", x.dtype)(
-        address(x), x.stride(0), n_rows, n_features, address(graph_ptr), n_graphs, reduce, address(out), thread_count()
-    )
+    run("pool", x, address(x), x.stride(0), n_rows, n_features, address(graph_ptr), n_graphs, reduce, address(out))
     return out
 
 

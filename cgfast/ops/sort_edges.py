@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from cgfast._native import core
-from cgfast.checks import check_tensor
-from cgfast.ops.operators import address, is_plain, register
+from cgfast.checks import check_range, check_tensor
+from cgfast.ops.operators import address, is_plain, register, run_on_cuda
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,12 @@ def _sort_edges(edge_index: Tensor, n_targets: int) -> tuple[Tensor, Tensor, Ten
     n_edges = edges.shape[1]
     source, order, row_ptr = (edges.new_empty(n) for n in (n_edges, n_edges, n_targets + 1))
     start, row_bytes = address(edges), n_edges * edges.element_size()
-    core().sort_edges(start, start + row_bytes, n_edges, n_targets, address(source), address(row_ptr), address(order))
+    arguments = (start, start + row_bytes, n_edges, n_targets, address(source), address(row_ptr), address(order))
+    if edges.is_cuda:
+        check_range(edges[1], "edge_index's targets", n_targets)
+        run_on_cuda(core().sort_edges_cuda, core().sort_edges_cuda_workspace, edges, *arguments)
+    else:
+        core().sort_edges(*arguments)
     return source, row_ptr, order
 
 

@@ -23,8 +23,10 @@ class Split(NamedTuple):
 
 
 def takes_products(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether the core can multiply such tensors: float, plain, and no transform or autocast at work."""
-    return x.dtype in FLOATS and not transforms_active() and not torch.is_autocast_enabled("cpu") and is_plain(x, *others)
+    """Whether the core can multiply such tensors: float, plain, on the CPU, and no transform or autocast at work."""
+    if x.dtype not in FLOATS or x.is_cuda:  # a GPU has a BLAS that is fast on tall matrices
+        return False
+    return not transforms_active() and not torch.is_autocast_enabled("cpu") and is_plain(x, *others)
 
 
 def native_split_linear(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgfast._devices import chosen_device
 from cgfast.crystals import Crystals
 from cgfast.io.batch import printable
 from cgfast.screening.columns import FLAGS, ID, by_model, kept_columns, value_columns
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    import torch
     from numpy.typing import NDArray
 
     from cgfast.io import Reader
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from cgfast.screening.selection.hull import Hull
 
 
+BATCH_ROWS = 1024  # rows read at a time, as many as `cgfast.io.read` gives
+CUDA_BATCH_ROWS = 16_384  # of them a batch for a CUDA device is made
 TIME_LIMIT = 10.0  # seconds that pymatgen may take for a CIF that gemmi refuses
 
 
@@ -37,7 +41,7 @@ TIME_LIMIT = 10.0  # seconds that pymatgen may take for a CIF that gemmi refuses
 class Job:
     """The options that are numbers and names, checked. Raises ValueError naming the option that is wrong."""
 
-    batch_atoms: int
+    batch_atoms: int | None
     threads: int | None
     ties: str | None
     top: int | None
@@ -50,7 +54,7 @@ class Job:
         for name in ("batch_atoms", "threads", "top", "head", "limit"):
             value = getattr(self, name)
             lowest = 0 if name == "head" else 1
-            if value is None and name != "batch_atoms":
+            if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, Integral):
                 msg = f"{name}: got {value!r}, expected a whole number"
@@ -90,8 +94,9 @@ def open_reader(
     columns: Mapping[str, str] | None,
     format: str | None,  # noqa: A002 - the name that cgfast.io.read uses
     time_limit: float,
+    batch_rows: int = BATCH_ROWS,
 ) -> Reader | CrystalsReader:
-    """Make `source` (path, paths, Crystals or a Reader) a reader.
+    """Make `source` (path, paths, Crystals or a Reader) a reader of `batch_rows` rows at a time (a Reader: of its own number).
 
     Raises ValueError when there is nothing to read, or `out` would overwrite what is read.
     """
@@ -103,7 +108,7 @@ def open_reader(
         msg = f"source: {what} keep, columns, format, on_disorder and time_limit"
         raise ValueError(msg)
     if is_crystals:
-        return CrystalsReader(source)
+        return CrystalsReader(source, batch_rows)
     if hasattr(source, "batches"):
         _refuse_overwriting(source, out)
         opened: Reader = source
@@ -115,6 +120,7 @@ def open_reader(
         format=format,
         columns=columns,
         keep=[keep] if isinstance(keep, str) else keep,
+        batch_rows=batch_rows,
         on_disorder=on_disorder,
         time_limit=time_limit,
     )
@@ -157,8 +163,24 @@ def open_models(models: Any, *, atom_init: str | os.PathLike[str] | None) -> lis
     return [load_model(model, atom_init=atom_init) if isinstance(model, str | os.PathLike) else model for model in wanted]
 
 
+def place_models(models: Sequence[PropertyModel], device: object) -> tuple[list[PropertyModel], torch.device | None]:
+    """The models on `device` (None: where they are), and the CUDA device that graphs are then made on, if any.
+
+    Raises ValueError for a device that torch does not have, and for models on several devices.
+    """
+    if device is not None:
+        place = chosen_device(device)
+        moved = [model.to(place) if hasattr(model, "to") else model for model in models]
+        return moved, place if place.type == "cuda" else None
+    places = {model.device for model in models if hasattr(model, "device")}
+    if len(places) > 1:
+        msg = f"models: got some on {' and some on '.join(sorted(map(str, places)))}, expected one device; or give device"
+        raise ValueError(msg)
+    return list(models), next((place for place in places if place.type == "cuda"), None)
+
+
 def metadata(
-    models: Sequence[PropertyModel], names: Sequence[str], specs: Sequence[GraphSpec], batch_atoms: int
+    models: Sequence[PropertyModel], names: Sequence[str], specs: Sequence[GraphSpec], batch_atoms: int, device: str
 ) -> dict[str, Any]:
     """Collect what the table must say to be understood alone, and nothing that differs between equal runs."""
     from cgfast import __version__
@@ -166,6 +188,7 @@ def metadata(
     return {
         "version": __version__,
         "batch_atoms": batch_atoms,
+        "device": device,
         "models": [
             {
                 "name": model.name,

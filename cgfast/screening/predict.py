@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgfast._devices import device_is_lost, is_out_of_memory, release_cached_memory
 from cgfast.elements import symbol
 from cgfast.graph import build_graphs, split_by_atoms
-from cgfast.nearest_edges import NONE, any_of_crystal, nearest_edges, shortest_distances
+from cgfast.nearest_edges import NONE, any_of_crystal, nearest_edges, only_nearest, shortest_distances
 from cgfast.screening.flags import OVERLAP_DISTANCE, Flag, flag_texts
 from cgfast.screening.output.failures import describe_error
 from cgfast.screening.policies import Policies
@@ -20,6 +21,7 @@ from cgfast.screening.policies import Policies
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from cgfast.batch_pool import BatchPool
@@ -59,8 +61,9 @@ def graph_specs(models: Sequence[PropertyModel], ties: str | None) -> list[Graph
 class BatchPredictor:
     """Applies `models` to batches of crystals; a crystal that some model cannot predict is a failure.
 
-    Models are grouped by GraphSpec and each graph is built once. Work goes to `pool` in batches of at most `batch_atoms`
-    atoms. Where a batch raises, its crystals are tried one at a time, so that only the culprits are lost.
+    Models are grouped by GraphSpec and each graph is built once, on `device` (None: as NumPy arrays). Work goes to `pool` in
+    batches of at most `batch_atoms` atoms. Where a batch raises, its crystals are tried one at a time, so that only the
+    culprits are lost; where memory runs out, the two halves of the batch.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class BatchPredictor:
         batch_atoms: int,
         pool: BatchPool,
         policies: Policies | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.models = list(models)
+        self._where: dict[str, Any] = {} if device is None else {"device": device}
         self.specs = graph_specs(models, ties)
         self._groups: dict[GraphSpec, list[int]] = {}
         for index, spec in enumerate(self.specs):
@@ -143,24 +148,35 @@ class BatchPredictor:
     def _predict(self, crystals: Crystals) -> Outcome:
         outcome = self._nothing(len(crystals))
         try:
-            for spec, members in self._groups.items():
-                graph = build_graphs(crystals, spec, threads=1)
-                nearest = nearest_edges(graph)
-                _judge_distances(graph, nearest, outcome)
-                for index in members:
-                    part = outcome.values[:, self._columns[index]]
-                    part[:] = _predict_and_check(self.models[index], graph, nearest, outcome)
+            self._predict_together(crystals, outcome)
         except ImportError:
             raise  # no fault of a crystal: nothing can be predicted at all
-        except Exception as error:  # noqa: BLE001 - whatever a crystal makes go wrong, the others go on
+        except Exception as error:
+            if device_is_lost(error):
+                raise  # nor here: the device answers nobody any more
             if len(crystals) == 1:
                 outcome.failures[0] = self._diagnose(crystals, error)
                 return outcome
-            for position, crystal in enumerate(crystals):
-                _place(self._predict(crystal), np.array([position]), outcome)
+            memory_ran_out = is_out_of_memory(error)
+        else:
             return outcome
-        self._reject_non_finite(outcome)
+        # The error is gone, and with it the memory that its frames held.
+        if memory_ran_out:
+            release_cached_memory()
+        for part in _halves(crystals) if memory_ran_out else _singles(crystals):
+            _place(self._predict(crystals[part]), np.arange(part.start, part.stop), outcome)
         return outcome
+
+    def _predict_together(self, crystals: Crystals, outcome: Outcome) -> None:
+        for spec, members in self._groups.items():
+            graph = build_graphs(crystals, spec, threads=1, **self._where)
+            judged = only_nearest(graph) if self._where else graph
+            nearest = nearest_edges(judged)
+            _judge_distances(judged, nearest, outcome)
+            for index in members:
+                part = outcome.values[:, self._columns[index]]
+                part[:] = _predict_and_check(self.models[index], graph, judged, nearest, outcome)
+        self._reject_non_finite(outcome)
 
     def _diagnose(self, crystals: Crystals, error: Exception) -> tuple[str, str]:
         """Find the stage that failed: the graph if building one raises, else the prediction."""
@@ -191,9 +207,12 @@ def _judge_distances(graph: CrystalGraph, nearest: NDArray[np.int64], outcome: O
 
 
 def _predict_and_check(
-    model: PropertyModel, graph: CrystalGraph, nearest: NDArray[np.int64], outcome: Outcome
+    model: PropertyModel, graph: CrystalGraph, judged: CrystalGraph, nearest: NDArray[np.int64], outcome: Outcome
 ) -> NDArray[np.float64]:
-    """The model's columns; flag what is outside of its domain, if it knows that."""
+    """The model's columns; flag what is outside of its domain, if it knows that.
+
+    judged: the graph as NumPy arrays, with the edges that `nearest` numbers.
+    """
     domain = getattr(model, "domain", None)  # a model of one's own need not have one
     if domain is None:
         return model.predict_columns(graph)
@@ -201,11 +220,23 @@ def _predict_and_check(
         values, features = model.predict_columns(graph), None
     else:
         values, features = model.predict_with_features(graph)
-    check = domain.check(graph, features, nearest)
+    check = domain.check(judged, features, nearest)
     _mark(outcome, check.unseen_element, Flag.UNSEEN_ELEMENT)
     _mark(outcome, check.unusual_distance, Flag.UNUSUAL_DISTANCE)
     _mark(outcome, check.far_embedding, Flag.FAR_EMBEDDING)
     return values
+
+
+def _halves(crystals: Crystals) -> list[slice]:
+    """Two parts of about as many atoms."""
+    graph_ptr = crystals.graph_ptr
+    middle = int(np.searchsorted(graph_ptr, (graph_ptr[0] + graph_ptr[-1]) / 2))
+    middle = min(max(middle, 1), len(crystals) - 1)
+    return [slice(0, middle), slice(middle, len(crystals))]
+
+
+def _singles(crystals: Crystals) -> list[slice]:
+    return [slice(index, index + 1) for index in range(len(crystals))]
 
 
 def _mark(outcome: Outcome, crystals: NDArray[np.bool_], flag: Flag) -> None:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cgfast.batch_pool import BatchPool
-from cgfast.graph import BATCH_ATOMS
 from cgfast.models.own import DEFAULT_MODEL
-from cgfast.screening.columns import prediction_columns, value_columns
-from cgfast.screening.flags import count_flags
-from cgfast.screening.job import TIME_LIMIT, Job, empty_table, metadata, open_models, open_reader
-from cgfast.screening.loop import Loop
-from cgfast.screening.output.fingerprint import fingerprint, newest
-from cgfast.screening.output.run_output import RunOutput
+from cgfast.screening.computing import Computing
+from cgfast.screening.job import TIME_LIMIT, Job, open_reader
+from cgfast.screening.opened_job import OpenedJob
 from cgfast.screening.output.shards import Shard, Share
 from cgfast.screening.output.writer import check_out
+from cgfast.screening.output_columns import OutputColumns
 from cgfast.screening.policies import Policies
-from cgfast.screening.predict import BatchPredictor
-from cgfast.screening.ray.engine import make_parts
 from cgfast.screening.ray.options import ray_options
-from cgfast.screening.ray.worker import range_job
 from cgfast.screening.report import Page
 from cgfast.screening.result import FailuresError, Progress, ScreenResult
-from cgfast.screening.selection.hull import HULL_COLUMN, HULL_UNIT, Hull
 from cgfast.screening.selection.selection import Selected, Selection, SelectionStream
 from cgfast.screening.selection.top import Collector, First, Top
 
@@ -37,7 +26,6 @@ if TYPE_CHECKING:
     from cgfast.crystals import Crystals
     from cgfast.io import Reader
     from cgfast.models import PropertyModel
-    from cgfast.screening.crystals_reader import CrystalsReader
 
 
 def screen(
@@ -45,7 +33,8 @@ def screen(
     models: str | os.PathLike[str] | PropertyModel | Iterable[str | os.PathLike[str] | PropertyModel] = DEFAULT_MODEL,
     *,
     out: str | os.PathLike[str] | None = None,
-    batch_atoms: int = BATCH_ATOMS,
+    device: object = None,
+    batch_atoms: int | None = None,
     threads: int | None = None,
     ties: str | None = None,
     keep: Sequence[str] = (),
@@ -88,8 +77,11 @@ def screen(
             docs/screening.md), kept columns.
             Failures go to `<stem>-failures.csv` beside it, which is always written. Both appear by atomic rename when the
             job is done; until then finished rows are kept in `.<name>.parts/`. Without `out` the table is returned.
-        batch_atoms: Atoms per batch of graphs. Batches are a function of the input rows and this number alone.
-        threads: Threads, each computing a batch at a time; None for the default of this process.
+        device: Where to compute: a torch device ("cpu", "cuda", "cuda:1"), or "auto" for the CUDA device if there is one and
+            this build holds kernels for it, else the CPU. None: where the models are, the CPU for those that are loaded here.
+        batch_atoms: Atoms per batch of graphs; None for 8,192, or 262,144 on a CUDA device. Batches are a function of the
+            input rows, this number and the kind of device alone. Where memory runs out, the halves of a batch are tried.
+        threads: Threads, each computing a batch at a time; None for the default of this process. A CUDA device has one.
         ties: Replaces the models' own rule for equally distant neighbours ("canonical", "shell").
         keep: Columns of the input to carry over; one whose name is taken becomes `input.<name>`.
         top: `table` is then the `top` rows with the lowest value of column `by`; of equal ones the earlier row is better.
@@ -114,7 +106,8 @@ def screen(
         restart: Throw the finished rows of an interrupted run away. Without `resume` or `restart` they are an error.
         shard: "3/8": only the third of eight parts of the input, for jobs that run beside each other; "slurm" takes both
             numbers from a job array of Slurm. `out` becomes `<stem>-3of8.parquet`; `cgfast.merge` joins the outputs. Parts
-            begin at multiples of 1024 rows; where the number of rows is not known, they are made of files (see the docs).
+            begin at multiples of 1024 rows (on a CUDA device 16,384); where the number of rows is not known, they are made of
+            files (see the docs).
         limit: Only the first `limit` rows of the input.
         on_disorder: See `cgfast.io.read`.
         on_isolated: Crystals with an atom that has no neighbour inside the cutoff of a model: "flag" predicts and flags them,
@@ -131,7 +124,8 @@ def screen(
             default.
         address: Of the Ray cluster; default: the variable RAY_ADDRESS, else one is started on this machine.
         num_workers: Workers to use; default: as many as the cluster has room for.
-        gpus_per_worker: GPUs that Ray sets aside for each worker.
+        gpus_per_worker: GPUs that Ray sets aside for each worker, which then computes on them, whatever `device` is; without
+            any it computes on the CPU.
         on_progress: Called in this thread after every batch of rows (with Ray: every range of rows).
 
     Returns:
@@ -143,7 +137,8 @@ def screen(
             `resume` of another run. A row that any of the models cannot predict is a failure, not an error.
         FailuresError: See `strict`.
 
-    Deterministic: the same rows, models, batch_atoms and ties give the same bits, for any thread count.
+    Deterministic: the same rows, models, device, batch_atoms and ties give the same bits, for any thread count (on a CUDA
+    device: as long as its memory suffices).
     """
     policies = Policies(on_isolated, on_overlap, on_unknown_element)
     ranked_by = by if report is None or top is not None or best_of is not None else None  # else a report alone ranks
@@ -154,6 +149,7 @@ def screen(
     one = None if shard is None else Shard.parse(shard)
     path = _output(out, one, resume=resume, restart=restart)
     on_ray = ray_options(engine, path, address=address, num_workers=num_workers, gpus_per_worker=gpus_per_worker)
+    computing = Computing.open(models, job, policies, device=device, atom_init=atom_init, on_ray=on_ray)
     reader = open_reader(
         source,
         out=path,
@@ -162,83 +158,25 @@ def screen(
         columns=columns,
         format=format,
         time_limit=time_limit,
+        batch_rows=computing.batch_rows,
     )
     page = None if report is None else Page.plan(report, path, reader, top=top, descending=descending)
     share = Share.of(reader, shard=one, limit=limit)
-    loaded = open_models(models, atom_init=atom_init)
-    names = prediction_columns(loaded)
-    above = None if hull is None else Hull(hull, names)
-    numbers = names if above is None else [*names, HULL_COLUMN]
-    ranked = _ranked(job, numbers, value_columns(loaded, names), reader)
-    # A reader of one's own making does not say what it keeps.
-    known = hasattr(reader, "kept_schema")
-    selection.rank(ranked, empty_table(names, reader.kept_schema, above).schema if known else None)
+    computed = OutputColumns(computing.models, hull)
+    ranked = computed.ranked(job, reader)
+    selection.rank(ranked, computed.schema(reader))
     stream = selection.stream()
     collector = _collector(job, ranked, stream, descending=descending, wanted=path is None)
     if page is not None:
-        page.rank_by(by, job, numbers, value_columns(loaded, names), reader)
-    with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(BatchPool(threads))
-        predictor = BatchPredictor(loaded, ties=ties, batch_atoms=batch_atoms, pool=pool, policies=policies)
-        described = metadata(loaded, names, predictor.specs, batch_atoms)
-        file = None
-        if path is not None:
-            manifest = {
-                **described,
-                "options": {
-                    **getattr(reader, "settings", {}),
-                    **asdict(policies),
-                    **share.options,
-                    **selection.options,
-                    **({} if above is None else {"hull": above.sha256}),
-                },
-                "input": fingerprint(reader),
-            }
-            file = stack.enter_context(
-                RunOutput(path, manifest, resume=resume, restart=restart, newest=newest(reader), selection=selection)
-            )
-        loop = Loop(predictor, names, file, collector, above)
-        heard = on_progress if page is None else page.listen(on_progress)
-        resumed = None
-        if on_ray is not None and file is not None:
-            resumed = file.done_rows
-            workers_job = range_job(share, loaded, policies, ties=ties, batch_atoms=batch_atoms, threads=threads, hull=above)
-            make_parts(file, share, workers_job, on_ray, heard)
-        loop.run(share, heard)
-        if file is not None:
-            file.finish(tuple(getattr(share.reader, "notes", ())))
-    table = collector.finish() if collector is not None else None
-    result = ScreenResult(
-        n_rows=loop.rows,
-        n_predictions=loop.predictions,
-        n_failures=loop.failures,
-        seconds=time.perf_counter() - loop.started,
-        out=path,
-        failures_out=file.failures_out if file is not None else None,
-        table=table,
-        failures=tuple(loop.first_failures),
-        units={
-            **dict(zip(names, (column.unit for model in loaded for column in model.columns), strict=True)),
-            **({} if above is None else {HULL_COLUMN: HULL_UNIT}),
-        },
-        notes=_notes(file, share),
-        n_resumed=loop.resumed if resumed is None else resumed,
-        flags=count_flags(loop.flags.items()),
-        n_filtered=None if not selection else loop.predictions - stream.n_selected if file is None else file.n_filtered,
-    )
+        page.rank_by(by, job, computed.numbers, computed.values, reader)
+    opened = OpenedJob(path, on_ray, computing, reader, share, computed, selection, stream, collector)
+    heard = on_progress if page is None else page.listen(on_progress)
+    result = opened.run(resume=resume, restart=restart, on_progress=heard)
     if page is not None:
-        page.write(share, n_rows=loop.rows, metadata=described)
+        page.write(share, n_rows=result.n_rows, metadata=opened.metadata)
     if strict and result.n_failures:
         raise FailuresError(result)
     return result
-
-
-def _ranked(job: Job, names: list[str], values: list[str], reader: Reader | CrystalsReader) -> str | None:
-    """The column that `top` and `best_of` go by; None without them."""
-    if job.top is None and job.best_of is None:
-        return None
-    known = hasattr(reader, "kept_schema")  # not so in a reader of one's own making
-    return job.top_column(names, values, reader.kept_schema if known else None, kept_is_known=known)
 
 
 def _collector(job: Job, ranked: str | None, stream: SelectionStream, *, descending: bool, wanted: bool) -> Collector | None:
@@ -265,11 +203,3 @@ def _output(out: str | os.PathLike[str] | None, shard: Shard | None, *, resume: 
         msg = f"out: a shard is written as .parquet, got {path} (`cgfast merge` makes a .csv of the shards)"
         raise ValueError(msg)
     return check_out(shard.path(path))
-
-
-def _notes(file: RunOutput | None, share: Share) -> tuple[str, ...]:
-    """What the user should hear of beside the rows: of the output, of the rows read earlier, of those read now."""
-    notes: list[Any] = list(getattr(share.reader, "notes", ()))
-    if file is not None:
-        notes = [*file.notes, *file.reader_notes, *notes]
-    return tuple(dict.fromkeys(notes))

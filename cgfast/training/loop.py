@@ -55,7 +55,7 @@ def fit(
             return
     with _quiet(), _own_interrupt():
         trainer = Trainer(
-            accelerator="cpu",
+            accelerator="gpu" if options.device == "cuda" else "cpu",
             devices=options.processes,
             strategy=strategy(options.processes),
             max_epochs=options.epochs,
@@ -76,6 +76,7 @@ def fit(
             raise InterruptedRunError from None
         if trainer.interrupted:
             raise InterruptedRunError
+        module.cpu()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class TrainingModule(LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.current_epoch + self.global_rank * _RANK_STRIDE) % 2**63)
         if not any(p.requires_grad for p in self.network.convs.parameters()):
             self.network.convs.eval()  # frozen: their batch norms keep their statistics
-        self._loss_sum = torch.zeros(())
+        self._loss_sum = torch.zeros((), device=self.device)
         self._n_steps_done = 0
 
     def training_step(self, batch: TrainingBatch, index: int) -> Tensor:
@@ -123,8 +123,8 @@ class TrainingModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Errors are summed from zero, per target: errors, labels."""
-        self._errors = torch.zeros(len(self.targets), 2, dtype=torch.float64)
-        self._scores = torch.zeros(len(self.targets), dtype=torch.float64)
+        self._errors = torch.zeros(len(self.targets), 2, dtype=torch.float64, device=self.device)
+        self._scores = torch.zeros(len(self.targets), dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: TrainingBatch, index: int) -> None:
         """Add a batch's errors: absolute ones in the target's unit, for classes the number of wrong answers."""
@@ -140,7 +140,7 @@ class TrainingModule(LightningModule):
             else:
                 score = (found[:, 0] - truth).abs()
                 error = score * self.scale.std[t]
-            self._errors[t] += torch.tensor([error.sum(), len(truth)], dtype=torch.float64)
+            self._errors[t] += torch.stack([error.sum(), known.sum().double()])
             self._scores[t] += score.sum()
 
     def on_validation_epoch_end(self) -> None:

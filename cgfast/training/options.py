@@ -23,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "class_weights": ("none", "balanced"),
     "split": ("grouped", "random", "column", "fold"),
     "precision": ("32", "64", "bf16"),
+    "device": ("cpu", "cuda"),
 }
 _AT_LEAST_ONE = ("atom_fea_len", "n_conv", "h_fea_len", "n_h", "epochs", "batch_size", "seeds", "processes")
 _OPTIONAL_COUNTS = ("max_neighbors", "batch_atoms", "batch_edges", "patience", "threads")
@@ -45,7 +46,7 @@ class TrainOptions:
     Batches: batch_size crystals, or at most batch_atoms atoms, or batch_edges edges.
     Data: task, class_weights, split ("grouped": crystals of one reduced formula stay together), fractions of train, val and
     test, split_column, fold ("1/5").
-    Repeats: seed, seeds (members of an ensemble), threads, processes (data-parallel).
+    Repeats: seed, seeds (members of an ensemble), threads, processes (data-parallel, on the CPU), device ("cpu" or "cuda").
 
     Raises ValueError naming the option that is wrong.
     """
@@ -90,6 +91,7 @@ class TrainOptions:
     seeds: int = 1
     threads: int | None = None
     processes: int = 1
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -150,6 +152,8 @@ class TrainOptions:
             self._refuse("ties", "'canonical' together with missing='pad-2018'")
         if self.threads is not None and self.processes > self.threads:
             self._refuse("processes", f"at most threads = {self.threads}")
+        if self.processes > 1 and self.device != "cpu":
+            self._refuse("processes", f"1 together with device={self.device!r}")
 
     def _check_count(self, name: str, lowest: int, or_else: str = "") -> None:
         value = getattr(self, name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cgfast._devices import torch_device
 from cgfast._optional import require
 from cgfast.models.checkpoint_2018 import read_element_table
 from cgfast.training.options import preset_options
@@ -78,13 +79,14 @@ def train(
     learned table. card: more to say in the model's description (`licence`, ...). loggers: Lightning's, which get the options
     and the row of every epoch that metrics.csv gets (of an ensemble under `member_K/`).
 
-    Same bits for the same data, options, seed and machine, whatever `threads` is; also if the run was stopped and went on with
-    resume().
+    Same bits for the same data, options, seed and machine (on the CPU), whatever `threads` is; also if the run was stopped
+    and went on with resume().
 
     Raises ValueError for a column that is not there, a constant target, a single class, an empty part of the split, options
-    that make no sense, batches too small for a batch norm and a folder that holds something already - all before anything is
-    written - and DivergedError (a ValueError) when the loss is no number any more; the best model until then is written, and
-    without a whole epoch nothing stays. Raises ImportError with the command if the extra `train` is missing.
+    that make no sense, a device that torch does not have, batches too small for a batch norm and a folder that holds
+    something already - all before anything is written - and DivergedError (a ValueError) when the loss is no number any more;
+    the best model until then is written, and without a whole epoch nothing stays. Raises ImportError with the command if the
+    extra `train` is missing.
     """
     check_packages()
     folder = RunFolder.new(out)
@@ -189,6 +191,7 @@ def run_plan(
     if plan.options.processes > 1 and plan.source is None:
         msg = f"processes: got {plan.options.processes} with crystals in memory, expected data that every process can read"
         raise ValueError(msg)
+    torch_device(plan.options.device)
     told = _check_loggers(loggers)
     began = time.perf_counter()
     start = None if plan.start is None else plan.start.load()

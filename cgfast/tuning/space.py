@@ -34,7 +34,7 @@ _ONE_BY_ONE = "trials are single models, trained one after the other"
 FIXED = {
     **dict.fromkeys(("task", "split", "fractions", "split_column", "fold", "seed"), _SAME_ROWS),
     **dict.fromkeys(("epochs", "milestones"), _SAME_EPOCHS),
-    **dict.fromkeys(("seeds", "threads", "processes"), _ONE_BY_ONE),
+    **dict.fromkeys(("seeds", "threads", "processes", "device"), _ONE_BY_ONE),
 }
 
 

@@ -18,31 +18,6 @@ struct Block {
     T edge_weight[edge_block];
 };
 
-// Which centres are near distance `d`: [first, first + count), cut to those that exist. offset: of the first from `d`, in
-// steps.
-template <class T>
-struct Window {
-    int64_t first, count;
-    T offset;
-};
-
-template <class T>
-inline Window<T> window_of(const TiledEdges<T>& edges, double steps_per_angstrom, double d) {
-    const double position = (d - edges.basis.start) * steps_per_angstrom;
-    if (d != d) return {0, edges.n_basis > 0 ? 1 : 0, static_cast<T>(d)};  // a NaN must come out as one
-    // Clamped before the conversion to an integer, so that no distance, however far off, overflows it.
-    const double last_centre = static_cast<double>(edges.n_basis - 1);
-    double low = position - edges.reach;
-    double high = position + edges.reach;
-    low = low < 0.0 ? 0.0 : low;
-    high = high > last_centre ? last_centre : high;
-    if (!(low <= high)) return {0, 0, T(0)};
-    int64_t first = static_cast<int64_t>(low);
-    first += static_cast<double>(first) < low ? 1 : 0;
-    const int64_t count = static_cast<int64_t>(high) - first + 1;
-    return {first, count < 0 ? 0 : count, static_cast<T>(static_cast<double>(first) - position)};
-}
-
 // The Gaussians of `n` windows from centre `k` on, a vector of each, and their derivatives by the distance (or null).
 template <class T, int n>
 inline void gaussians(const GaussianBasis& basis, const Window<T>* windows, int64_t k, int64_t stride, T* values,
@@ -86,7 +61,8 @@ void fill_gaussians(const TiledEdges<T>& edges, T* scratch, bool with_slopes, Bl
     for (int64_t b = 0; b < edge_block; ++b) {
         windows[b] = {0, 0, T(0)};
         if (b >= n) continue;
-        windows[b] = window_of(edges, steps_per_angstrom, edges.distances[edges.id(block.begin + b)]);
+        windows[b] = window_of<T>(edges.basis.start, steps_per_angstrom, edges.reach, edges.n_basis,
+                                  edges.distances[edges.id(block.begin + b)]);
         block.first_basis[b] = windows[b].first;
         block.n_basis[b] = windows[b].count;
         block.coefficients[b] = scratch + b * stride;

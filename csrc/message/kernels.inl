@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #endif
 
+#include "../host_device.hpp"
 #include "kernels.hpp"
 
 // Loops over the vectors of a tile must unroll, or their arrays live in memory instead of registers.
@@ -18,6 +19,8 @@
 namespace cgfast {
 namespace CGFAST_ISA {
 
+#include "arithmetic.inl"
+//
 #include "vector_math.inl"
 //
 #include "edge_blocks.inl"

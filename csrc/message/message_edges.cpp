@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "../check.hpp"
@@ -33,6 +34,23 @@ void check_permutation(const int64_t* order, int64_t n) {
 }  // namespace
 
 template <class T>
+double reach_of(const GaussianBasis& basis) {
+    // exp(-(x / width)^2) < eps / 8
+    const double eps = std::numeric_limits<T>::epsilon();
+    return basis.width / basis.step * std::sqrt(-std::log(eps / 8.0));
+}
+
+template double reach_of<float>(const GaussianBasis& basis);
+template double reach_of<double>(const GaussianBasis& basis);
+
+void check(const GaussianBasis& basis) {
+    CGFAST_CHECK(std::isfinite(basis.start) && std::isfinite(basis.step) && std::isfinite(basis.width) &&
+                     basis.step > 0 && basis.width > 0,
+                 "basis needs a finite start and positive step and width, got start="
+                     << basis.start << ", step=" << basis.step << ", width=" << basis.width);
+}
+
+template <class T>
 void check(const MessageEdges<T>& edges) {
     const int64_t* row_ptr = edges.row_ptr;
     CGFAST_CHECK(row_ptr[0] == 0, "row_ptr must begin with 0, got " << row_ptr[0]);
@@ -44,12 +62,7 @@ void check(const MessageEdges<T>& edges) {
                  "row_ptr must end with the number of edges (" << edges.n_edges << "), got " << row_ptr[edges.n_rows]);
     check_range("source", edges.source, edges.n_edges, edges.n_sources);
     if (edges.order != nullptr) check_permutation(edges.order, edges.n_edges);
-    if (edges.distances == nullptr) return;
-    const GaussianBasis& basis = edges.basis;
-    CGFAST_CHECK(std::isfinite(basis.start) && std::isfinite(basis.step) && std::isfinite(basis.width) &&
-                     basis.step > 0 && basis.width > 0,
-                 "basis needs a finite start and positive step and width, got start="
-                     << basis.start << ", step=" << basis.step << ", width=" << basis.width);
+    if (edges.distances != nullptr) check(edges.basis);
 }
 
 template void check<float>(const MessageEdges<float>& edges);

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "../host_device.hpp"
+
 namespace cgfast {
 
 // Where element (k, c) of a (K, 2F) matrix of [gate | core] is: k * row + c * column from its beginning, or, for the
@@ -17,7 +19,7 @@ struct WeightLayout {
     int64_t column = 1;
     T* core = nullptr;
 
-    T* at(T* weight, int64_t k, int64_t c, int64_t n_features) const {
+    CGFAST_HOST_DEVICE T* at(T* weight, int64_t k, int64_t c, int64_t n_features) const {
         const int64_t begin = k * (row == 0 ? 2 * n_features : row);
         if (core == nullptr || c < n_features) return weight + begin + c * column;
         return core + begin + (c - n_features) * column;
@@ -30,6 +32,13 @@ struct GaussianBasis {
     double step = 0;   // Å
     double width = 0;  // Å
 };
+
+// How many steps from a distance a Gaussian matters to the rounding of sums of terms of order one, in T.
+template <class T>
+double reach_of(const GaussianBasis& basis);
+
+// Throws std::invalid_argument for a basis that is none.
+void check(const GaussianBasis& basis);
 
 // Matrices are row-major with unit stride along features (weight: as its layout says); F features, K edge features, E
 // edges.
@@ -51,7 +60,7 @@ struct MessageEdges {
     GaussianBasis basis;      // used with distances
     WeightLayout<const T> weight_layout = {};
 
-    int64_t id(int64_t e) const { return order == nullptr ? e : order[e]; }
+    CGFAST_HOST_DEVICE int64_t id(int64_t e) const { return order == nullptr ? e : order[e]; }
 };
 
 // A change of y per channel, before the gate: (y - center) * scale + shift. All three (2F,), or all null.

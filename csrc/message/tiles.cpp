@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace cgfast {
 namespace {
@@ -26,9 +25,7 @@ Tiling<T>::Tiling(const MessageEdges<T>& given, int64_t tile, bool transposed)
     edges_.p = pad(given.p, given.n_rows, given.p_stride, 2);
     edges_.q = pad(given.q, given.n_sources, given.q_stride, 2);
     if (edges_.n_features != n_given_) edges_.p_stride = edges_.q_stride = channels();
-    // exp(-(x / width)^2) < eps / 8 changes no rounding of a sum of terms of order one.
-    const double eps = std::numeric_limits<T>::epsilon();
-    if (given.distances != nullptr) edges_.reach = given.basis.width / given.basis.step * std::sqrt(-std::log(eps / 8.0));
+    if (given.distances != nullptr) edges_.reach = reach_of<T>(given.basis);
     if (given.weight == nullptr) return;
     pack(given.weight);
     edges_.skip_zeros = given.edge_attr != nullptr && all_finite(packed_);

@@ -4,7 +4,7 @@
 // without it.
 //
 // Accuracy (measured against mpmath): exp and log1p within 2 ulp. The polynomials are minimax fits in relative error,
-// made with a Remez exchange: exp on [-ln2/2, ln2/2], log1p(t)/t on [0, 1].
+// made with a Remez exchange: exp on [-ln2/2, ln2/2], log1p(t)/t on [0, 1] (arithmetic.inl).
 
 template <class T>
 struct Vector;
@@ -22,10 +22,6 @@ struct Vector<float> {
     static constexpr float ln2_low = -2.12194440e-4f;
     static constexpr float exp_coefficients[] = {1.00000007171224067f,  0.999999692029529695f,  0.499988943290674511f,
                                                  0.166675743523340889f, 0.0419154386233503181f, 0.00829769523939676419f};
-    static constexpr float log1p_coefficients[] = {
-        0.999999969886387065f,  -0.499994931593525711f,  0.333190965939764699f,
-        -0.248429781812611344f, 0.191059858874286304f,   -0.136631943679045596f,
-        0.0782252855293288106f, -0.0295048009153795127f, 0.00523257920390649705f};
 };
 
 template <>
@@ -43,13 +39,6 @@ struct Vector<double> {
         0.999999999999999997,     1.00000000000000003,    0.50000000000000177,    0.166666666666661684,
         0.0416666666664926208,    0.00833333333355935836, 0.00138888889512626908, 0.000198412694325754567,
         0.0000248014864801524535, 2.75576225575811254e-6, 2.76323085373495613e-7, 2.49943163277611743e-8};
-    static constexpr double log1p_coefficients[] = {
-        0.999999999999999991,    -0.499999999999991841,   0.333333333332112498,   -0.249999999927220346,
-        0.199999997694553834,    -0.166666621781596859,   0.142856556775905876,   -0.124994563450092628,
-        0.111073810936738652,    -0.0998050544676459395,  0.0901154977027223612,  -0.0807727603207235874,
-        0.0702797882657343023,   -0.0573881612377209429,  0.0421665556450717005,  -0.026623268812364681,
-        0.0137562619940979239,   -0.00550213712221333756, 0.00158171031808968375, -0.000288806610809819776,
-        0.0000250416252984759093};
 };
 
 template <class T>
@@ -163,7 +152,7 @@ inline void gate_parts(const Vec<T>* gate, const Vec<T>* core, Vec<T>* e, Vec<T>
         exponents[n + v] = negative_abs<T>(core[v]);
     }
     exp_clamped<T, 2 * n>(exponents, powers);
-    polynomial<T, n>(Vector<T>::log1p_coefficients, powers + n, softplus);
+    polynomial<T, n>(Log1p<T>::coefficients, powers + n, softplus);
     CGFAST_UNROLL
     for (int v = 0; v < n; ++v) {
         e[v] = powers[v];

@@ -12,6 +12,7 @@ struct CrystalBatch {
     const uint8_t* pbc;        // (n_crystals, 3)
     const int64_t* graph_ptr;  // (n_crystals + 1,)
     int64_t n_crystals;
+    int64_t first_crystal = 0;  // what messages call the first of them
 };
 
 // Where a result is written; sizes in edges E, atoms N, crystals B. edge_weight may be null.

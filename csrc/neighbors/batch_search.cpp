@@ -38,7 +38,7 @@ void BatchSearch::run(const MakeRowTask& make_task, bool keep) {
 
 void BatchSearch::set_crystal(int64_t crystal, CrystalSearch& search) const {
     search.set_crystal(batch_.positions + 3 * graph_ptr_[crystal], batch_.cells + 9 * crystal, batch_.pbc + 3 * crystal,
-                       size(crystal), crystal);
+                       size(crystal), batch_.first_crystal + crystal);
     search.prepare(options_);
 }
 

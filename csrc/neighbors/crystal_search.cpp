@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "../check.hpp"
+#include "search_math.hpp"
 
 namespace cgfast {
 namespace {
@@ -12,13 +13,6 @@ namespace {
 // Above this many ghosts a walk over grid boxes beats a scan of them all (tried: 800, 1500, 3000 on MOFs and on 8 Å
 // lists).
 constexpr int64_t grid_threshold = 2000;
-
-// How much larger than the sphere of k atoms at the mean density the first search sphere is. Larger: more candidates for
-// every atom; smaller: more atoms need a second search.
-constexpr double density_margin = 1.15;
-constexpr double radius_growth = 1.3;
-
-constexpr double max_ordered_distance = 8000.0;  // Å: in steps of 1e-6 Å it must fit the 33 upper bits of a key
 
 }  // namespace
 
@@ -41,20 +35,18 @@ double CrystalSearch::first_radius(const NeighborOptions& options) const {
             low = i == 0 ? height : std::min(low, height);
             high = i == 0 ? height : std::max(high, height);
         }
-        volume *= std::max(high - low, 2.0);
+        volume *= open_length(high - low);
     }
-    const double volume_of_k = volume * static_cast<double>(options.max_neighbors) / static_cast<double>(atoms_.n);
-    const double radius = density_margin * std::cbrt(volume_of_k * 3.0 / (4.0 * M_PI));
-    return std::min(largest_radius(options), std::max(radius, 1e-3));
+    return first_nearest_radius(volume, options.max_neighbors, atoms_.n, largest_radius(options));
 }
 
 // The cutoff, or in a crystal without periodic axes the diagonal of its bounding box if that is less.
 double CrystalSearch::largest_radius(const NeighborOptions& options) const {
     double radius = options.cutoff;
     if (atoms_.n > 0 && !lattice_.periodic[0] && !lattice_.periodic[1] && !lattice_.periodic[2]) {
-        double diagonal2 = 0.0;
-        for (int c = 0; c < 3; ++c) diagonal2 += (atoms_.high[c] - atoms_.low[c]) * (atoms_.high[c] - atoms_.low[c]);
-        radius = std::min(radius, std::sqrt(diagonal2) * (1.0 + 1e-6) + 1e-6);
+        double extent[3];
+        for (int c = 0; c < 3; ++c) extent[c] = atoms_.high[c] - atoms_.low[c];
+        radius = largest_open_radius(extent, radius);
     }
     const bool ordered_by_distance = options.max_neighbors > 0 || options.sort == Sort::distance;
     CGFAST_CHECK(!ordered_by_distance || radius < max_ordered_distance,
@@ -71,7 +63,7 @@ void CrystalSearch::prepare_for(const NeighborOptions& options, double radius) {
 }
 
 void CrystalSearch::prepare_larger(const NeighborOptions& options) {
-    prepare_for(options, std::min(largest_radius(options), ghosts_.radius * radius_growth));
+    prepare_for(options, next_radius(ghosts_.radius, largest_radius(options)));
 }
 
 // Makes room for that many hits.
@@ -134,12 +126,7 @@ void CrystalSearch::measure(int64_t target, int32_t n_hits, RowScratch& scratch)
         const int32_t ghost = scratch.hits[h];
         const double* source = &atoms_.positions[3 * static_cast<int64_t>(ghosts_.atom[ghost])];
         const double* translation = &ghosts_.translation[3 * static_cast<int64_t>(ghosts_.image[ghost])];
-        // (source - target) + translation: the pair seen from the other end has exactly the opposite sign in every step,
-        // so both directions have the same distance to the last bit and a cutoff keeps both or none.
-        const double x = (source[0] - center[0]) + translation[0];
-        const double y = (source[1] - center[1]) + translation[1];
-        const double z = (source[2] - center[2]) + translation[2];
-        const double distance = std::sqrt(x * x + y * y + z * z);
+        const double distance = pair_distance(source, center, translation);
         row[n] = {static_cast<uint64_t>(ghost), distance};
         n += (distance <= ghosts_.radius && ghost != self) ? 1 : 0;
     }

@@ -9,11 +9,10 @@
 
 #include "../check.hpp"
 #include "scan.hpp"
+#include "search_math.hpp"
 
 namespace cgfast {
 namespace {
-
-constexpr int64_t max_ghosts = std::numeric_limits<int32_t>::max();
 
 // Every shift that could bring one atom within `radius` of another, as a range along each axis.
 struct ShiftBox {
@@ -31,13 +30,12 @@ ShiftBox make_shift_box(const Lattice& lattice, const WrappedAtoms& atoms, doubl
             smallest = std::min(smallest, atoms.fractional[3 * i + a]);
             largest = std::max(largest, atoms.fractional[3 * i + a]);
         }
-        const double reach = radius / lattice.face_distance[a];
-        const double range = std::floor(largest - smallest + reach + 1e-9 * (1.0 + reach));
+        const double range = image_range(largest - smallest, radius, lattice.face_distance[a]);
         images *= 2.0 * range + 1.0;
-        CGFAST_CHECK(images * static_cast<double>(atoms.n) < static_cast<double>(max_ghosts),
-                     "cutoff is too large for the cell of crystal " << crystal << ": a search radius of " << radius
-                                                                    << " Å needs over 2^31 periodic images of its "
-                                                                    << atoms.n << " atoms");
+        CGFAST_CHECK(!too_many_images(images, atoms.n), "cutoff is too large for the cell of crystal "
+                                                            << crystal << ": a search radius of " << radius
+                                                            << " Å needs over 2^31 periodic images of its " << atoms.n
+                                                            << " atoms");
         box.low[a] = -static_cast<int64_t>(range);
         box.high[a] = static_cast<int64_t>(range);
     }
@@ -60,9 +58,7 @@ void sort_by_input_shift(const Lattice& lattice, std::vector<int64_t>& shifts) {
     std::vector<std::pair<Shift, Shift>> images(shifts.size() / 3);
     for (size_t m = 0; m < images.size(); ++m) {
         std::copy_n(&shifts[3 * m], 3, images[m].second.begin());
-        for (int b = 0; b < 3; ++b) {
-            for (int a = 0; a < 3; ++a) images[m].first[b] += shifts[3 * m + a] * lattice.to_input[a][b];
-        }
+        for (int b = 0; b < 3; ++b) images[m].first[b] = lattice.input_shift(&shifts[3 * m], b);
     }
     std::sort(images.begin(), images.end());
     for (size_t m = 0; m < images.size(); ++m) std::copy_n(images[m].second.begin(), 3, &shifts[3 * m]);
@@ -156,6 +152,18 @@ void number_ghosts(const WrappedAtoms& atoms, int32_t home, Scratch& scratch, Gh
     }
 }
 
+void check_atom(const AtomFault& fault, const double* position, int64_t atom, int64_t crystal) {
+    CGFAST_CHECK(fault.kind != AtomFault::not_finite, "positions must be finite, got ("
+                                                          << position[0] << ", " << position[1] << ", " << position[2]
+                                                          << ") for atom " << atom << " of crystal " << crystal);
+    CGFAST_CHECK(fault.kind != AtomFault::too_far, "positions must lie within 10^15 Å of the origin, got "
+                                                       << fault.value << " for atom " << atom << " of crystal "
+                                                       << crystal);
+    CGFAST_CHECK(fault.kind != AtomFault::too_many_cells,
+                 "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
+                     << atom << " of crystal " << crystal << " " << fault.value << " cells away");
+}
+
 }  // namespace
 
 void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int64_t crystal, WrappedAtoms& atoms) {
@@ -167,28 +175,10 @@ void wrap_atoms(const Lattice& lattice, const double* positions, int64_t n, int6
     std::fill_n(atoms.high, 3, -std::numeric_limits<double>::infinity());
     for (int64_t i = 0; i < n; ++i) {
         const double* position = positions + 3 * i;
-        CGFAST_CHECK(std::isfinite(position[0]) && std::isfinite(position[1]) && std::isfinite(position[2]),
-                     "positions must be finite, got (" << position[0] << ", " << position[1] << ", " << position[2]
-                                                       << ") for atom " << i << " of crystal " << crystal);
+        const AtomFault fault = wrap_atom(lattice, position, &atoms.wraps[3 * i], &atoms.positions[3 * i]);
+        check_atom(fault, position, i, crystal);
         for (int c = 0; c < 3; ++c) {
-            CGFAST_CHECK(std::fabs(position[c]) < 1e15, "positions must lie within 10^15 Å of the origin, got "
-                                                            << position[c] << " for atom " << i << " of crystal "
-                                                            << crystal);
-        }
-        double fractional[3];
-        double translation[3];
-        lattice.to_fractional(position, fractional);
-        for (int a = 0; a < 3; ++a) {
-            // To the nearest cell: positions close to the origin, of either sign, keep every digit.
-            const double wrap = lattice.periodic[a] ? std::rint(fractional[a]) : 0.0;
-            CGFAST_CHECK(std::fabs(wrap) < 2.5e8, "positions must lie within 2.5 * 10^8 cells of the origin, got atom "
-                                                      << i << " of crystal " << crystal << " " << wrap << " cells away");
-            atoms.wraps[3 * i + a] = static_cast<int64_t>(wrap);
-        }
-        lattice.translation(&atoms.wraps[3 * i], translation);
-        for (int c = 0; c < 3; ++c) {
-            const double wrapped = position[c] - translation[c];
-            atoms.positions[3 * i + c] = wrapped;
+            const double wrapped = atoms.positions[3 * i + c];
             atoms.low[c] = std::min(atoms.low[c], wrapped);
             atoms.high[c] = std::max(atoms.high[c], wrapped);
         }
@@ -219,9 +209,8 @@ void find_ghosts(const Lattice& lattice, const WrappedAtoms& atoms, double radiu
 
 void reduced_to_input(const Lattice& lattice, const int64_t* shift, int32_t* out) {
     for (int b = 0; b < 3; ++b) {
-        int64_t s = 0;
-        for (int a = 0; a < 3; ++a) s += shift[a] * lattice.to_input[a][b];
-        CGFAST_CHECK(s >= std::numeric_limits<int32_t>::min() && s <= std::numeric_limits<int32_t>::max(),
+        const int64_t s = lattice.input_shift(shift, b);
+        CGFAST_CHECK(fits_32_bits(s),
                      "positions must lie closer to the cell: a lattice shift of " << s << " does not fit 32 bits");
         out[b] = static_cast<int32_t>(s);
     }

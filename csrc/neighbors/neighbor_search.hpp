@@ -10,6 +10,9 @@
 
 namespace cgfast {
 
+// Throws std::invalid_argument for numbers that make no sense.
+void check_options(const NeighborOptions& options);
+
 class NeighborSearch {
 public:
     // Throws std::invalid_argument for bad crystals or options. The arrays of the batch must stay alive, and as they are,

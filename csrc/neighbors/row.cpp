@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "search_math.hpp"
+
 namespace cgfast {
 namespace {
-
-// Distances that agree to this are ordered by (source, shift): their last bits depend on rounding, the order must not.
-constexpr double resolution = 1e-6;
 
 constexpr int ghost_bits = 31;
 
@@ -17,8 +16,7 @@ constexpr auto by_distance = [](const Neighbor& a, const Neighbor& b) { return a
 
 void add_distance_to_keys(std::vector<Neighbor>& neighbors) {
     for (Neighbor& neighbor : neighbors) {
-        const uint64_t rounded = static_cast<uint64_t>(std::rint(neighbor.distance / resolution));
-        neighbor.key |= rounded << ghost_bits;
+        neighbor.key |= rounded_distance(neighbor.distance) << ghost_bits;
     }
 }
 
@@ -32,7 +30,7 @@ bool cut_canonical(int64_t k, double radius, bool final, std::vector<Neighbor>& 
     row.resize(k);
     double largest = 0.0;
     for (const Neighbor& neighbor : row) largest = std::max(largest, neighbor.distance);
-    return final || largest + resolution <= radius;
+    return final || largest + distance_resolution <= radius;
 }
 
 // All within the tolerance of the k-th; those tied with it share the places that the closer ones leave.

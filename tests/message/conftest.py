@@ -9,6 +9,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # samples.py
 
 
+@pytest.fixture
+def each_device(device):
+    """Has samples.KERNEL compute on the CPU, and on a CUDA device if there are one and kernels for it."""
+    from samples import KERNEL
+
+    KERNEL.device = device
+    yield device
+    KERNEL.device = "cpu"
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)

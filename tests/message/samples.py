@@ -187,4 +187,28 @@ def per_thread_count(compute: Any, counts: Sequence[int] = (1, 2, 3, 7, 1)) -> I
         torch.set_num_threads(before)
 
 
-KERNEL, TWIN = functional, reference
+def moved(value: Any, device: str) -> Any:
+    """Tensors to `device`, with a gradient that comes back; anything else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    return tuple(moved(one, device) for one in value) if isinstance(value, tuple) else value
+
+
+class Kernels:
+    """cgfast.functional, or its functions on another device with arguments and results on the CPU (see `each_device`)."""
+
+    device = "cpu"
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(functional, name)
+        if self.device == "cpu":
+            return function
+
+        def on_device(*args: Any, **kwargs: Any) -> Any:
+            there = {key: moved(value, self.device) for key, value in kwargs.items()}
+            return moved(function(*moved(args, self.device), **there), "cpu")
+
+        return on_device
+
+
+KERNEL, TWIN = Kernels(), reference

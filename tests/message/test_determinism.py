@@ -31,6 +31,8 @@ from samples import (
 
 from cgfast._native import core
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def crystals(rng, sizes, max_neighbors=12):
     """(degrees, sources): every crystal's edges come from its own atoms."""

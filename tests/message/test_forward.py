@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from samples import BASIS, TERMS, sample_inputs
+from samples import BASIS, KERNEL, TERMS, sample_inputs
 
-from cgfast import functional, reference
+from cgfast import reference
 from cgfast._native import core
 from cgfast.basis import GaussianBasis
 
+pytestmark = pytest.mark.usefixtures("each_device")
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 
@@ -26,7 +27,7 @@ TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 def test_equals_twin(term, dtype, weighted, n_features):
     args, kwargs = sample_inputs(term, n_features=n_features, dtype=dtype, weighted=weighted)
     expected = reference.gated_message(*args, **kwargs)
-    out = functional.gated_message(*args, **kwargs)
+    out = KERNEL.gated_message(*args, **kwargs)
     assert out.dtype == dtype
     torch.testing.assert_close(out, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)
 
@@ -45,7 +46,7 @@ def test_equals_twin(term, dtype, weighted, n_features):
 def test_any_basis(basis, dtype):
     args, kwargs = sample_inputs("gaussian", dtype=dtype, basis=basis)
     torch.testing.assert_close(
-        functional.gated_message(*args, **kwargs),
+        KERNEL.gated_message(*args, **kwargs),
         reference.gated_message(*args, **kwargs),
         rtol=TOLERANCE[dtype],
         atol=TOLERANCE[dtype] * 10,
@@ -59,14 +60,14 @@ def test_distances_outside_the_basis():
     far[1::3] = 1e6
     far[2::3] = -4.0
     kwargs["distances"] = far
-    torch.testing.assert_close(functional.gated_message(*args, **kwargs), reference.gated_message(*args, **kwargs))
+    torch.testing.assert_close(KERNEL.gated_message(*args, **kwargs), reference.gated_message(*args, **kwargs))
 
 
 def test_nan_distance_is_not_hidden():
     args, kwargs = sample_inputs("gaussian")
     row_ptr = args[3]
     kwargs["distances"][row_ptr[5]] = float("nan")
-    out = functional.gated_message(*args, **kwargs)
+    out = KERNEL.gated_message(*args, **kwargs)
     assert out[5].isnan().all()
     assert not out[4].isnan().any()
     assert not out[6].isnan().any()
@@ -76,7 +77,7 @@ def test_nan_distance_is_not_hidden():
 def test_saturated_gates(value):
     (p, q, source, row_ptr), kwargs = sample_inputs("none", dtype=torch.float32)
     p = torch.full_like(p, value)
-    out = functional.gated_message(p, q, source, row_ptr, **kwargs)
+    out = KERNEL.gated_message(p, q, source, row_ptr, **kwargs)
     expected = reference.gated_message(p.double(), q.double(), source, row_ptr)
     torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-30)
 
@@ -92,26 +93,26 @@ def test_float32_error_is_that_of_the_twin(term):
     wide = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in kwargs.items()}
     exact = reference.gated_message(args[0].double(), args[1].double(), *args[2:], **wide)
     twin = rms_error(reference.gated_message(*args, **kwargs), exact)
-    assert rms_error(functional.gated_message(*args, **kwargs), exact) <= 2 * twin
+    assert rms_error(KERNEL.gated_message(*args, **kwargs), exact) <= 2 * twin
 
 
 def test_strided_and_non_contiguous_inputs():
     args, kwargs = sample_inputs("dense", weighted=True)
     p, q, source, row_ptr = args
     pq = torch.cat([p, q], dim=1)
-    expected = functional.gated_message(*args, **kwargs)
+    expected = KERNEL.gated_message(*args, **kwargs)
     half = p.shape[1]
-    assert torch.equal(functional.gated_message(pq[:, :half], pq[:, half:], source, row_ptr, **kwargs), expected)
+    assert torch.equal(KERNEL.gated_message(pq[:, :half], pq[:, half:], source, row_ptr, **kwargs), expected)
     scattered = {k: v.repeat_interleave(2, dim=-1)[..., ::2] for k, v in kwargs.items()}
     pairs = torch.stack([source, source], dim=1)
-    out = functional.gated_message(p.t().contiguous().t(), q.repeat(1, 2)[:, :half], pairs[:, 0], row_ptr, **scattered)
+    out = KERNEL.gated_message(p.t().contiguous().t(), q.repeat(1, 2)[:, :half], pairs[:, 0], row_ptr, **scattered)
     assert torch.equal(out, expected)
 
 
 def test_expanded_rows():
     args, kwargs = sample_inputs("none")
     p = args[0][:1].expand_as(args[0])
-    out = functional.gated_message(p, *args[1:], **kwargs)
+    out = KERNEL.gated_message(p, *args[1:], **kwargs)
     torch.testing.assert_close(out, reference.gated_message(p, *args[1:], **kwargs))
 
 
@@ -120,19 +121,19 @@ def test_isolated_atoms_and_empty_graphs(term):
     args, kwargs = sample_inputs(term)
     p, q, source, row_ptr = args
     isolated = torch.cat([row_ptr, row_ptr[-1:]])
-    out = functional.gated_message(torch.cat([p, p[:1]]), q, source, isolated, **kwargs)
+    out = KERNEL.gated_message(torch.cat([p, p[:1]]), q, source, isolated, **kwargs)
     assert torch.equal(out[-1], torch.zeros_like(out[-1]))
     empty = {k: v[:0] if k in {"edge_attr", "distances"} else v for k, v in kwargs.items()}
-    out = functional.gated_message(p, q, source[:0], torch.zeros_like(row_ptr), **empty)
+    out = KERNEL.gated_message(p, q, source[:0], torch.zeros_like(row_ptr), **empty)
     assert torch.equal(out, torch.zeros_like(out))
-    nothing = functional.gated_message(p[:0], q[:0], source[:0], row_ptr[:1], **empty)
+    nothing = KERNEL.gated_message(p[:0], q[:0], source[:0], row_ptr[:1], **empty)
     assert nothing.shape == (0, p.shape[1] // 2)
 
 
 def test_bipartite():
     (p, q, source, row_ptr), _ = sample_inputs("none")
     more_sources = torch.cat([q, q.flip(0)])
-    out = functional.gated_message(p, more_sources, source + len(q), row_ptr)
+    out = KERNEL.gated_message(p, more_sources, source + len(q), row_ptr)
     torch.testing.assert_close(out, reference.gated_message(p, more_sources, source + len(q), row_ptr))
 
 
@@ -144,7 +145,7 @@ def test_same_bits_for_every_thread_count_and_run(term):
         results = []
         for threads in (1, 2, 3, 7, 1):
             torch.set_num_threads(threads)
-            results.append(functional.gated_message(*args, **kwargs))
+            results.append(KERNEL.gated_message(*args, **kwargs))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(results[0], other) for other in results[1:])
@@ -154,8 +155,8 @@ def test_same_bits_for_every_thread_count_and_run(term):
 def test_half_precision_accumulates_in_float32(dtype):
     args, kwargs = sample_inputs("gaussian", dtype=dtype, weighted=True)
     wide = {k: v.float() if isinstance(v, torch.Tensor) and v.dtype == dtype else v for k, v in kwargs.items()}
-    expected = functional.gated_message(args[0].float(), args[1].float(), *args[2:], **wide).to(dtype)
-    assert torch.equal(functional.gated_message(*args, **kwargs), expected)
+    expected = KERNEL.gated_message(args[0].float(), args[1].float(), *args[2:], **wide).to(dtype)
+    assert torch.equal(KERNEL.gated_message(*args, **kwargs), expected)
 
 
 ISA_SCRIPT = """
@@ -198,7 +199,7 @@ def test_unknown_instruction_set_is_refused():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_functions_are_accurate_to_a_few_ulp(dtype):
+def test_functions_are_accurate_to_a_few_ulp(dtype, each_device):
     """One edge per target and no second term: the op is sigmoid(gate) * softplus(core), against 80-bit floats."""
     if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
         pytest.skip("no long double on this platform")
@@ -209,13 +210,16 @@ def test_functions_are_accurate_to_a_few_ulp(dtype):
     core = torch.cat([grid.flip(0), near_zero, grid])
     p = torch.stack([gate, core], dim=1)
     n = len(p)
-    out = functional.gated_message(p, torch.zeros_like(p), torch.arange(n), torch.arange(n + 1)).numpy()[:, 0]
+    out = KERNEL.gated_message(p, torch.zeros_like(p), torch.arange(n), torch.arange(n + 1)).numpy()[:, 0]
     wide_gate, wide_core = gate.numpy().astype(np.longdouble), core.numpy().astype(np.longdouble)
     softplus = np.maximum(wide_core, 0) + np.log1p(np.exp(-np.abs(wide_core)))
     exact = softplus / (1 + np.exp(-wide_gate))
     normal = exact > np.finfo(out.dtype).tiny * 1e3
     ulps = np.abs(out - exact)[normal] / (exact[normal] * np.finfo(out.dtype).eps)
-    assert ulps.max() < 8  # two exponentials, a logarithm and a quotient, each within 2
+    limits = np.full(n, 8.0)  # two exponentials, a logarithm and a quotient, each within 2
+    if each_device == "cuda" and dtype == torch.float32:  # and there the rounding of the exponents as powers of two
+        limits += np.abs(gate.numpy()) + np.abs(core.numpy())
+    assert (ulps < limits[normal]).all()
 
 
 def test_basis_matches_its_formula():

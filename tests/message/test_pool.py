@@ -10,6 +10,7 @@ from samples import KERNEL, TWIN, per_thread_count, pointers
 from cgfast.functional import REDUCTIONS, pool
 from cgfast.nn import Pool
 
+pytestmark = pytest.mark.usefixtures("each_device")
 NUMPY = {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max}
 COUNTS = (1, 0, 19, 30, 0, 2, 700, 1, 0)
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14}
@@ -36,7 +37,7 @@ def gradient(module, x, graph_ptr, reduce, grad):
 @pytest.mark.parametrize("reduce", REDUCTIONS)
 def test_values(reduce, n_features, dtype):
     x, graph_ptr = values(n_features=n_features, dtype=dtype)
-    found = pool(x, graph_ptr, reduce)
+    found = KERNEL.pool(x, graph_ptr, reduce)
     assert found.dtype == dtype
     tolerance = {"rtol": TOLERANCE[dtype], "atol": 30 * TOLERANCE[dtype]}
     torch.testing.assert_close(found.double(), with_numpy(x, graph_ptr, reduce), **tolerance)
@@ -46,7 +47,7 @@ def test_values(reduce, n_features, dtype):
 
 def test_mean_is_the_default():
     x, graph_ptr = values()
-    assert torch.equal(pool(x, graph_ptr), pool(x, graph_ptr, "mean"))
+    assert torch.equal(KERNEL.pool(x, graph_ptr), KERNEL.pool(x, graph_ptr, "mean"))
 
 
 @pytest.mark.parametrize("reduce", REDUCTIONS)
@@ -63,9 +64,9 @@ def test_gradients(reduce):
 def test_gradcheck(reduce):
     x, graph_ptr = values((1, 0, 3, 4), n_features=2)
     x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: pool(v, graph_ptr, reduce), x)
-    assert torch.autograd.gradgradcheck(lambda v: pool(v, graph_ptr, reduce), x)
-    assert torch.autograd.gradgradcheck(lambda v: pool(v * v, graph_ptr, reduce), x)
+    assert torch.autograd.gradcheck(lambda v: KERNEL.pool(v, graph_ptr, reduce), x)
+    assert torch.autograd.gradgradcheck(lambda v: KERNEL.pool(v, graph_ptr, reduce), x)
+    assert torch.autograd.gradgradcheck(lambda v: KERNEL.pool(v * v, graph_ptr, reduce), x)
 
 
 @pytest.mark.parametrize("reduce", ["min", "max"])
@@ -85,7 +86,7 @@ def test_nan_is_not_hidden(reduce):
     for place in range(3):
         x = torch.tensor([[3.0, 1.0], [1.0, 2.0], [2.0, 3.0], [5.0, 5.0]])
         x[place, 0] = float("nan")
-        found = pool(x, pointers([3, 1]), reduce)
+        found = KERNEL.pool(x, pointers([3, 1]), reduce)
         assert found.isnan().tolist() == [[True, False], [False, False]]
 
 
@@ -94,7 +95,7 @@ def test_infinities(reduce):
     x = torch.tensor([[3.0, -float("inf")], [float("inf"), 2.0], [-float("inf"), -float("inf")]])
     for counts in ([3], [1, 2], [2, 1]):
         torch.testing.assert_close(
-            pool(x, pointers(counts), reduce), TWIN.pool(x, pointers(counts), reduce), rtol=0, atol=0, equal_nan=True
+            KERNEL.pool(x, pointers(counts), reduce), TWIN.pool(x, pointers(counts), reduce), rtol=0, atol=0, equal_nan=True
         )
 
 
@@ -103,13 +104,13 @@ def test_crystals_without_atoms(reduce):
     for n_crystals in (0, 1, 200):
         graph_ptr = torch.zeros(n_crystals + 1, dtype=torch.int64)
         x = torch.randn(0, 5, dtype=torch.float64, requires_grad=True)
-        found = pool(x, graph_ptr, reduce)
+        found = KERNEL.pool(x, graph_ptr, reduce)
         assert torch.equal(found, torch.zeros(n_crystals, 5, dtype=torch.float64))
         assert torch.autograd.grad(found.sum(), x)[0].shape == (0, 5)
     x, graph_ptr = values(counts=(0, 3, 0, 0))
     x = -x.abs() if reduce == "max" else x.abs()
     grad = torch.full((4, 7), 7.0, dtype=torch.float64)
-    assert pool(x, graph_ptr, reduce)[[0, 2, 3]].eq(0).all()
+    assert KERNEL.pool(x, graph_ptr, reduce)[[0, 2, 3]].eq(0).all()
     expected = gradient(TWIN, x, graph_ptr, reduce, grad)
     torch.testing.assert_close(gradient(KERNEL, x, graph_ptr, reduce, grad), expected)
 
@@ -119,7 +120,7 @@ def test_layouts(reduce):
     x, graph_ptr = values()
     wide = torch.cat([torch.full_like(x, float("nan")), x], dim=1)
     grad = torch.randn(9, 7, dtype=torch.float64)
-    expected, of_x = pool(x, graph_ptr, reduce), gradient(KERNEL, x, graph_ptr, reduce, grad)
+    expected, of_x = KERNEL.pool(x, graph_ptr, reduce), gradient(KERNEL, x, graph_ptr, reduce, grad)
     views = (
         wide[:, 7:],
         x.t().contiguous().t(),
@@ -127,12 +128,12 @@ def test_layouts(reduce):
         x.repeat_interleave(2, dim=0)[::2],
     )
     for view in views:
-        assert torch.equal(pool(view, graph_ptr, reduce), expected)
+        assert torch.equal(KERNEL.pool(view, graph_ptr, reduce), expected)
         torch.testing.assert_close(gradient(KERNEL, view, graph_ptr, reduce, grad), of_x)
     pairs = torch.stack([graph_ptr, graph_ptr], dim=1)
-    assert torch.equal(pool(x, pairs[:, 0], reduce), expected)
+    assert torch.equal(KERNEL.pool(x, pairs[:, 0], reduce), expected)
     rows = x[:1].expand_as(x)
-    torch.testing.assert_close(pool(rows, graph_ptr, reduce), TWIN.pool(rows.contiguous(), graph_ptr, reduce))
+    torch.testing.assert_close(KERNEL.pool(rows, graph_ptr, reduce), TWIN.pool(rows.contiguous(), graph_ptr, reduce))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -140,8 +141,8 @@ def test_layouts(reduce):
 def test_half_precision_computes_in_float32(reduce, dtype):
     x, graph_ptr = values(dtype=dtype)
     x.requires_grad_()
-    found = pool(x, graph_ptr, reduce)
-    assert torch.equal(found, pool(x.float(), graph_ptr, reduce).to(dtype))
+    found = KERNEL.pool(x, graph_ptr, reduce)
+    assert torch.equal(found, KERNEL.pool(x.float(), graph_ptr, reduce).to(dtype))
     assert torch.autograd.grad(found.sum(), x)[0].dtype == dtype
 
 
@@ -151,7 +152,7 @@ def test_same_bits_for_every_thread_count(reduce):
     counts = rng.integers(0, 60, 900)
     x, graph_ptr = values(counts, n_features=16, dtype=torch.float32)
     grad = torch.randn(900, 16)
-    first, *others = per_thread_count(lambda: (pool(x, graph_ptr, reduce), gradient(KERNEL, x, graph_ptr, reduce, grad)))
+    first, *others = per_thread_count(lambda: (KERNEL.pool(x, graph_ptr, reduce), gradient(KERNEL, x, graph_ptr, reduce, grad)))
     for other in others:
         assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -159,16 +160,16 @@ def test_same_bits_for_every_thread_count(reduce):
 @pytest.mark.parametrize("reduce", REDUCTIONS)
 def test_a_crystal_does_not_depend_on_its_batch(reduce):
     x, graph_ptr = values(dtype=torch.float32)
-    together = pool(x, graph_ptr, reduce)
+    together = KERNEL.pool(x, graph_ptr, reduce)
     for b in (2, 6):
         part = x[graph_ptr[b] : graph_ptr[b + 1]]
-        assert torch.equal(pool(part, pointers([len(part)]), reduce)[0], together[b])
+        assert torch.equal(KERNEL.pool(part, pointers([len(part)]), reduce)[0], together[b])
 
 
 def test_long_sums_are_accurate():
     x = torch.rand(200_000, 2)
     for reduce in ("mean", "sum"):
-        found = pool(x, pointers([200_000]), reduce)[0].double()
+        found = KERNEL.pool(x, pointers([200_000]), reduce)[0].double()
         torch.testing.assert_close(found, getattr(x.double(), reduce)(0), rtol=5e-6, atol=0)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from samples import KERNEL, TWIN, message_and_gradients, message_problem, per_thread_count, with_leaves
 
-from cgfast.functional import sort_edges
+pytestmark = pytest.mark.usefixtures("each_device")
 
 
 def random_edges(n_edges, n_targets, seed=0, n_sources=50):
@@ -25,7 +25,7 @@ def expected(edge_index, n_targets):
 
 
 def check(edge_index, n_targets):
-    for found in (sort_edges(edge_index, n_targets), TWIN.sort_edges(edge_index, n_targets)):
+    for found in (KERNEL.sort_edges(edge_index, n_targets), TWIN.sort_edges(edge_index, n_targets)):
         for ours, theirs in zip(found, expected(edge_index, n_targets), strict=True):
             assert ours.dtype == torch.int64
             assert ours.is_contiguous()
@@ -41,7 +41,7 @@ def test_sorted_reversed_and_nearly_sorted():
     edges = random_edges(400, 30)
     edges[1] = edges[1].sort()[0]
     check(edges, 30)
-    assert torch.equal(sort_edges(edges, 30)[2], torch.arange(400))
+    assert torch.equal(KERNEL.sort_edges(edges, 30)[2], torch.arange(400))
     check(edges.flip(1), 30)
     for last in (0, 29):
         swapped = edges.clone()
@@ -53,7 +53,7 @@ def test_sorted_reversed_and_nearly_sorted():
 
 def test_equal_targets_keep_their_order():
     edges = torch.stack([torch.arange(100), torch.full((100,), 3)])
-    source, row_ptr, order = sort_edges(edges, 5)
+    source, row_ptr, order = KERNEL.sort_edges(edges, 5)
     assert torch.equal(source, torch.arange(100))
     assert torch.equal(order, torch.arange(100))
     assert row_ptr.tolist() == [0, 0, 0, 0, 100, 100]
@@ -65,7 +65,7 @@ def test_repeated_edges_are_kept():
 
 @pytest.mark.parametrize("n_targets", [0, 1, 9])
 def test_no_edges(n_targets):
-    source, row_ptr, order = sort_edges(torch.zeros(2, 0, dtype=torch.int64), n_targets)
+    source, row_ptr, order = KERNEL.sort_edges(torch.zeros(2, 0, dtype=torch.int64), n_targets)
     assert source.shape == order.shape == (0,)
     assert row_ptr.tolist() == [0] * (n_targets + 1)
 
@@ -85,7 +85,7 @@ def test_layouts():
     ):
         check(view, 50)
     before = edges.clone()
-    source, *_ = sort_edges(edges, 8)
+    source, *_ = KERNEL.sort_edges(edges, 8)
     source.zero_()
     assert torch.equal(edges, before)
 
@@ -93,9 +93,9 @@ def test_layouts():
 @pytest.mark.parametrize(
     ("edge_index", "n_targets", "message"),
     [
-        (torch.tensor([[0, 0], [0, 5]]), 5, r"edge_index must have targets in \[0, 5\), got values from 0 to 5"),
-        (torch.tensor([[0, 0], [-1, 2]]), 5, r"edge_index must have targets in \[0, 5\), got values from -1 to 2"),
-        (torch.tensor([[0], [0]]), 0, r"edge_index must have targets in \[0, 0\)"),
+        (torch.tensor([[0, 0], [0, 5]]), 5, r"edge_index.* targets.* in \[0, 5\), got values from 0 to 5"),
+        (torch.tensor([[0, 0], [-1, 2]]), 5, r"edge_index.* targets.* in \[0, 5\), got values from -1 to 2"),
+        (torch.tensor([[0], [0]]), 0, r"edge_index.* targets.* in \[0, 0\)"),
         (torch.zeros(2, 4, dtype=torch.int32), 5, r"edge_index must be a torch.int64 .*got torch.int32"),
         (torch.zeros(2, 4), 5, r"edge_index must be a torch.int64 .*got torch.float32"),
         (torch.zeros(4, 2, dtype=torch.int64), 5, r"edge_index .*got torch.int64 of shape \(4, 2\)"),
@@ -105,18 +105,18 @@ def test_layouts():
 )
 def test_refuses(edge_index, n_targets, message):
     with pytest.raises(ValueError, match=message):
-        sort_edges(edge_index, n_targets)
+        KERNEL.sort_edges(edge_index, n_targets)
 
 
 @pytest.mark.parametrize("n_targets", [-1, -5])
 def test_refuses_a_negative_number_of_targets(n_targets):
     with pytest.raises(ValueError, match="target"):
-        sort_edges(torch.zeros(2, 0, dtype=torch.int64), n_targets)
+        KERNEL.sort_edges(torch.zeros(2, 0, dtype=torch.int64), n_targets)
 
 
 def test_same_on_every_thread_count():
     edges = random_edges(100_000, 700)
-    first, *others = per_thread_count(lambda: sort_edges(edges, 700))
+    first, *others = per_thread_count(lambda: KERNEL.sort_edges(edges, 700))
     for other in others:
         assert all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -128,7 +128,7 @@ def test_messages_do_not_depend_on_the_order_of_edges(term):
     row_ptr = problem["row_ptr"]
     target = torch.repeat_interleave(torch.arange(len(row_ptr) - 1), row_ptr.diff())
     shuffle = torch.randperm(len(target))
-    source, sorted_row_ptr, order = sort_edges(torch.stack([problem["source"], target])[:, shuffle], len(row_ptr) - 1)
+    source, sorted_row_ptr, order = KERNEL.sort_edges(torch.stack([problem["source"], target])[:, shuffle], len(row_ptr) - 1)
     assert torch.equal(sorted_row_ptr, row_ptr)
     shuffled = {**problem, "source": source, "row_ptr": sorted_row_ptr, "order": order}
     edge_inputs = [name for name in ("edge_attr", "distances", "edge_weight") if name in problem]

@@ -109,7 +109,7 @@ def test_no_crystals(make_model, three_crystals):
 
 
 def test_same_bits_for_any_thread_count(make_model, three_crystals, monkeypatch):
-    monkeypatch.setattr("cgfast.models.property_model.BATCH_ATOMS", 2)
+    monkeypatch.setattr("cgfast.graph.BATCH_ATOMS", 2)
     model = make_model(members=2)
     one, two = (model.predict(three_crystals, threads=threads) for threads in (1, 2))
     assert np.array_equal(one.values, two.values)

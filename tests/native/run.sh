@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the native tests under the address and undefined-behaviour sanitizers (build/native) and runs them once for each
-# instruction set that this machine supports. Needs CMake and a C++ compiler; arguments go to native_tests.
+# instruction set that this machine supports, then those of the CUDA kernels on the emulator. Needs CMake and a C++
+# compiler; arguments go to native_tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -9,7 +10,8 @@ build=build/native
 generator=()
 if command -v ninja > /dev/null; then generator=(-G Ninja); fi
 # --fresh: an earlier run may have used a build tool that is gone.
-cmake --fresh -S . -B "$build" "${generator[@]}" -DCGFAST_NATIVE_TESTS=ON -DCGFAST_SANITIZE=ON -DCGFAST_PYTHON=OFF > "$build.log" 2>&1 ||
+cmake --fresh -S . -B "$build" "${generator[@]}" -DCGFAST_NATIVE_TESTS=ON -DCGFAST_SANITIZE=ON -DCGFAST_PYTHON=OFF \
+    -DCGFAST_CUDA=OFF > "$build.log" 2>&1 ||
     { cat "$build.log"; exit 1; }
 cmake --build "$build" --parallel 2
 
@@ -19,4 +21,5 @@ failed=0
 for isa in $("$build/native_tests" --list-isas); do
     CGFAST_ISA=$isa "$build/native_tests" "$@" || failed=1
 done
+"$build/native_cuda_tests" "$@" || failed=1
 exit $failed

@@ -55,6 +55,20 @@ def test_tensors_give_tensors(options: dict[str, Any]) -> None:
     assert_tensors_equal(result, want)
 
 
+@pytest.mark.parametrize("options", [{}, {"max_neighbors": 12, "ties": "shell"}], ids=["radius", "shell"])
+def test_an_answer_on_a_device(options: dict[str, Any], device: str) -> None:
+    """Arrays or tensors in, tensors on the device out."""
+    want = cgfast.neighbor_list(POSITIONS, CELL, (True, True, False), 6.0, **options)
+    for positions in (POSITIONS, torch.tensor(POSITIONS)):
+        result = cgfast.neighbor_list(positions, CELL, (True, True, False), 6.0, device=device, **options)
+        for name in (*FIELDS, "few", "edge_weight"):
+            tensor, array = getattr(result, name), getattr(want, name)
+            assert (tensor is None) == (array is None), name
+            if array is not None:
+                assert tensor.device.type == device, name
+                np.testing.assert_array_equal(tensor.cpu().numpy(), array, err_msg=name)
+
+
 def test_batch_of_tensors() -> None:
     """All of a batch's arguments as tensors."""
     positions, cell, pbc, graph_ptr = batches()["everything-small"]

@@ -163,6 +163,8 @@ def test_ray_reads_parquet(model, tmp_path):
         ({"num_workers": 2}, "num_workers: only has a meaning"),
         ({"engine": "ray", "num_workers": 0}, "num_workers: got 0"),
         ({"engine": "ray", "gpus_per_worker": -1}, "gpus_per_worker: got -1"),
+        ({"engine": "ray", "device": "cuda"}, "device: got 'cuda', but with engine='ray' a worker has only the GPUs"),
+        ({"engine": "ray", "device": "gpu"}, "device has the value 'gpu'"),
     ],
 )
 def test_wrong_options(source, model, tmp_path, options, words):

@@ -135,7 +135,7 @@ def test_crystals_in_memory_are_known_by_their_contents(make_model, tmp_path: Pa
     moved = Crystals.from_arrays(
         np.full((20, 3), 1e-9), np.tile(np.eye(3) * 3, (20, 1, 1)), np.full(20, 5), graph_ptr=np.arange(21)
     )
-    monkeypatch.setattr("cgfast.screening.crystals_reader._BATCH_ROWS", 8)
+    monkeypatch.setattr("cgfast.screening.computing.BATCH_ROWS", 8)
 
     def stop(path):
         raise StopError(path)

@@ -41,7 +41,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Say in words how two manifests differ; empty if they do not."""
     now = json.loads(json.dumps(now))
     found = [
-        f"{key} was {then.get(key)}, is {now.get(key)}" for key in ("version", "batch_atoms") if then.get(key) != now.get(key)
+        f"{key} was {then.get(key)}, is {now.get(key)}"
+        for key in ("version", "device", "batch_atoms")
+        if then.get(key) != now.get(key)
     ]
     found += _models(then.get("models", []), now.get("models", []))
     before, after = then.get("options", {}), now.get("options", {})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from cgfast.batch_pool import BatchPool
 from cgfast.io import Reader
 from cgfast.screening.columns import prediction_columns
+from cgfast.screening.job import place_models
 from cgfast.screening.loop import Loop
 from cgfast.screening.output.parts import Part, PartWriter, read_part
 from cgfast.screening.output.shards import Share
@@ -39,6 +40,7 @@ class RangeJob:
     """All that a worker must know, in a form that travels: the models themselves, and the input by its files.
 
     folder: where parts go. origin: row of the input that parts count from. stop: where the run ends. hull: adds a column.
+    device: where a worker computes.
     """
 
     files: tuple[str, ...]
@@ -52,6 +54,7 @@ class RangeJob:
     origin: int
     stop: int
     hull: Hull | None = None
+    device: str = "cpu"
 
 
 def range_job(
@@ -63,6 +66,7 @@ def range_job(
     batch_atoms: int,
     threads: int | None,
     hull: Hull | None = None,
+    device: str = "cpu",
 ) -> RangeJob:
     """What workers are to do. Raises ValueError unless the share is one of Parquet files."""
     reader = share.reader
@@ -80,6 +84,7 @@ def range_job(
         batch_atoms=batch_atoms,
         threads=1 if threads is None else threads,
         hull=hull,
+        device=device,
         folder=Path(),
         origin=share.start,
         stop=share.start + (share.n_rows or 0),
@@ -100,6 +105,7 @@ class RangeWorker:
     def __init__(self, job: RangeJob) -> None:
         self._job = job
         self._reader = Reader(job.files, **job.settings)
+        self._models, self._place = place_models(job.models, job.device)
 
     def __call__(self, first: int, stop: int) -> Part:
         """The part of rows first to stop, on the disk. Raises what a run alone would raise, OSError for the disk,
@@ -111,10 +117,17 @@ class RangeWorker:
             return read_part(job.folder / name)[0]
         with ExitStack() as stack:
             stack.enter_context(self._attempt(name, first, stop))
-            pool = stack.enter_context(BatchPool(job.threads))
-            predictor = BatchPredictor(job.models, ties=job.ties, batch_atoms=job.batch_atoms, pool=pool, policies=job.policies)
+            pool = stack.enter_context(BatchPool(job.threads if self._place is None else 1))
+            predictor = BatchPredictor(
+                self._models,
+                ties=job.ties,
+                batch_atoms=job.batch_atoms,
+                pool=pool,
+                policies=job.policies,
+                device=self._place,
+            )
             file = stack.enter_context(_OnePart(job.folder))
-            loop = Loop(predictor, prediction_columns(job.models), cast("RunOutput", file), None, job.hull)
+            loop = Loop(predictor, prediction_columns(self._models), cast("RunOutput", file), None, job.hull)
             loop.run(Share(self._reader, first, stop, {}), None)
             part = Part(first - job.origin, stop - job.origin, loop.predictions, loop.failures, last=stop == job.stop)
             if loop.rows != stop - first:

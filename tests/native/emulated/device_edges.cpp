@@ -1,0 +1,1 @@
+#include "cuda/message/device_edges.cu"

@@ -1,0 +1,1 @@
+#include "cuda/message/edge_moments.cu"

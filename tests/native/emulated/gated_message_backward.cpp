@@ -1,0 +1,1 @@
+#include "cuda/message/gated_message_backward.cu"

@@ -1,0 +1,1 @@
+#include "cuda/message/gradient_plan.cu"

@@ -1,0 +1,1 @@
+#include "cuda/neighbors/neighbor_search.cu"

@@ -1,0 +1,1 @@
+#include "cuda/neighbors/long_rows.cu"

@@ -1,0 +1,1 @@
+#include "cuda/neighbors/write_rows.cu"

@@ -1,0 +1,1 @@
+#include "cuda/scan.cu"

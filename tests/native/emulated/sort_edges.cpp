@@ -1,0 +1,1 @@
+#include "cuda/graph/sort_edges.cu"
