@@ -46,7 +46,8 @@ def test_they_add_up(write, crystals, make_model, tmp_path, readout, reduce, mem
     predicted = model.predict(crystals).values
     parts = contributions_by_row(table)
     assert list(parts) == list(range(60))
-    np.testing.assert_allclose([getattr(np, reduce)(parts[row]) for row in parts], predicted, rtol=2e-6, atol=2e-6)
+    # float32 parts of the size of 1 that nearly cancel: the sum is as exact as they are
+    np.testing.assert_allclose([getattr(np, reduce)(parts[row]) for row in parts], predicted, rtol=2e-6, atol=1e-5)
     assert table["element"].to_pylist() == [SYMBOLS[z] for z in crystals.atomic_numbers.tolist()]
     assert table["site"].to_pylist() == [site for n in np.diff(crystals.graph_ptr).tolist() for site in range(n)]
     assert table["id"].to_pylist() == np.repeat(crystals.ids, np.diff(crystals.graph_ptr)).tolist()

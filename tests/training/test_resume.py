@@ -22,6 +22,7 @@ from tests.training.runs import outcome, stop_at
 from tests.training.samples import TINY, crystals, labelled, some_values, write_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.02, "average": 0.0}
@@ -80,6 +81,15 @@ def test_a_stop_before_anything_is_saved(table: Path, tmp_path: Path) -> None:
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handling of SIGINT, which a process that a shell starts in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_real_signal(table: Path, tmp_path: Path) -> None:
     """SIGINT in this process, in the middle of an epoch and at its end."""
     before = signal.getsignal(signal.SIGINT)
