@@ -72,7 +72,7 @@ def plain_twin(seed: int = 0) -> CGCNN:
 
 
 def variants(seed: int) -> list[Variant]:
-    depths = [Variant("depth", f"{depth} layers", TWELVE, base(depth, seed)) for depth in range(1, 9)]
+    depths = [Variant("depth", f"{depth} layer{'s' if depth > 1 else ''}", TWELVE, base(depth, seed)) for depth in range(1, 9)]
     layers = [
         Variant("layer", "CGConv (Eq. 5, batch norm over atoms)", TWELVE, base(seed=seed)),
         Variant("layer", "2018 layer (Eq. 5, two batch norms)", TWELVE, with_layers(lambda: CrystalGraphConv(F, 41), seed)),

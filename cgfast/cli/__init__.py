@@ -65,7 +65,7 @@ app.command("enumerate")(enumerate_)
 
 @app.command()
 def models() -> None:
-    """List the models: property, unit, training data, published error."""
+    """List the models: property, unit, training data, test error."""
     with sentences():
         from cgfast.cli.show import show_models
         from cgfast.models import available_models

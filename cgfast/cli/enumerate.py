@@ -32,7 +32,7 @@ def enumerate_(
 ) -> None:
     """Put elements on the sites of PROTOTYPE, as a table to screen.
 
-    Without --out: the letters of the prototype, and how many candidates there are.
+    Without --out: the letters of the prototype, or how many candidates --sites make.
 
     Exit codes: 0 done, 2 bad input, 3 unexpected error.
     """
@@ -49,9 +49,7 @@ def enumerate_(
             return
         candidates = enumerate_crystals(found, given, volumes=_numbers(volumes), repeats=repeats, charge_neutral=charge_neutral)
         if out is None:
-            typer.echo(
-                f"{candidates.n_combinations:,} combinations, {candidates.n_rows:,} rows; --out FILE.parquet writes them"
-            )
+            typer.echo(f"{candidates.count().account}; --out FILE.parquet writes them")
             return
         result = candidates.write(out)
         typer.echo(f"wrote {result.out} ({result.seconds:.1f} s)")

@@ -38,8 +38,13 @@ Shard = Annotated[
 Limit = Annotated[int | None, typer.Option(metavar="N", help="Only the first N rows of the input.", rich_help_panel=RUNS)]
 
 Top = Annotated[int | None, typer.Option(help="Show the N rows with the lowest value.", metavar="N", rich_help_panel=SHOWN)]
-By = Annotated[str | None, typer.Option(help="Column that --top and --best-of go by.", metavar="COLUMN", rich_help_panel=SHOWN)]
-Descending = Annotated[bool, typer.Option("--descending", help="--top shows the highest values.", rich_help_panel=SHOWN)]
+By = Annotated[
+    str | None,
+    typer.Option(help="Column that --top, --best-of and --report go by.", metavar="COLUMN", rich_help_panel=SHOWN),
+]
+Descending = Annotated[
+    bool, typer.Option("--descending", help="--top, --best-of, --report: highest first.", rich_help_panel=SHOWN)
+]
 Report = Annotated[
     Path | None, typer.Option(help="Report on the finished job, one .html file.", metavar="FILE", rich_help_panel=SHOWN)
 ]
@@ -51,7 +56,7 @@ Where = Annotated[
 BestOf = Annotated[
     str | None,
     typer.Option(
-        help="Of neighbouring rows with one value here only the lowest --by.", metavar="COLUMN", rich_help_panel=SELECTED
+        help="Of neighbouring rows with one value here only the best --by.", metavar="COLUMN", rich_help_panel=SELECTED
     ),
 ]
 Hull = Annotated[

@@ -92,7 +92,7 @@ def show_models(models: Sequence[ModelInfo]) -> None:
     """Print the table of models, and how to get those that are not there."""
     console = _console()
     shown = Table(box=SIMPLE, pad_edge=False)
-    for name in ("name", "property", "unit", "trained on", "published error", "available"):
+    for name in ("name", "property", "unit", "trained on", "test error", "available"):
         shown.add_column(name, overflow="fold")
     hints: dict[str, None] = {}
     for model in models:

@@ -75,13 +75,13 @@ def enumerate_crystals(
 
 @dataclass(frozen=True)
 class EnumerateResult:
-    """The account of an enumeration that was written: `n_rows` = `n_candidates` x volumes.
+    """The account of an enumeration that was counted, or written to `out`: `n_rows` = `n_candidates` x volumes.
 
     `n_combinations` = `n_candidates` + `n_repeats` (one element on several letters) + `n_duplicates` (by symmetry) +
     `n_charged` (not neutral).
     """
 
-    out: Path
+    out: Path | None
     n_combinations: int
     n_candidates: int
     n_repeats: int
@@ -103,7 +103,12 @@ class EnumerateResult:
             if count
         ]
         without = f" (left out: {', '.join(left_out)})" if left_out else ""
-        return f"{self.n_combinations:,} combinations: {self.n_candidates:,} candidates, {self.n_rows:,} rows{without}"
+        found = f"{_number(self.n_candidates, 'candidate')}, {_number(self.n_rows, 'row')}"
+        return f"{_number(self.n_combinations, 'combination')}: {found}{without}"
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 class Enumeration:
@@ -134,7 +139,7 @@ class Enumeration:
     @functools.cached_property
     def n_rows(self) -> int:
         """Rows in all, counted once: well under a second for a million."""
-        return sum(len(chosen[0]) for chosen in self._candidates.chunks()) * len(self.volumes)
+        return self.count().n_rows
 
     @property
     def n_combinations(self) -> int:
@@ -203,9 +208,18 @@ class Enumeration:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+        return self._result(path, n_rows, started)
+
+    def count(self) -> EnumerateResult:
+        """The account without a file (`out` is None)."""
+        started = time.perf_counter()
+        return self._result(None, sum(len(chosen[0]) for chosen in self._candidates.chunks()) * len(self.volumes), started)
+
+    def _result(self, out: Path | None, n_rows: int, started: float) -> EnumerateResult:
+        """The account of all candidates, which were met since `started`."""
         counts = self._candidates.counts
         return EnumerateResult(
-            path,
+            out,
             self.n_combinations,
             counts["candidates"],
             counts["repeats"],

@@ -21,6 +21,7 @@ from cgfast.evaluation.truths import TargetLabel, read_truths, unit_notes, wante
 from cgfast.formulas import reduced_formulas
 from cgfast.io.batch import Failure, printable
 from cgfast.models.domain import DomainCheck
+from cgfast.models.own import own_names
 from cgfast.models.targets import STD_SUFFIX
 
 if TYPE_CHECKING:
@@ -158,7 +159,10 @@ def _sample(
 
 
 def _training_notes(model: PropertyModel, sample: _Sample, part: str | None) -> Iterator[str]:
-    """A sentence if metrics that are not said to be of the training part are of rows that trained the model."""
+    """A sentence if metrics that are not said to be of the training part are, or may be, of rows that trained the model."""
+    if part is None and model.name in own_names():
+        data = model.card["training_data"]
+        yield f"{model.name} was trained on {data}: errors on those flatter it; docs/models has the errors of its test part"
     trained = 0 if part == TRAINING_PART else count_training_rows(model.source, sample.rows, sample.crystals.ids)
     if trained:
         of = f"{trained:,} of these {len(sample.rows):,} rows"

@@ -49,6 +49,7 @@ class Job:
     head: int | None
     limit: int | None = None
     best_of: str | None = None
+    descending: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_atoms", "threads", "top", "head", "limit"):
@@ -65,9 +66,10 @@ class Job:
         if self.ties not in {None, "canonical", "shell"}:
             msg = f"ties: got {self.ties!r}, expected 'canonical' or 'shell'"
             raise ValueError(msg)
-        if self.by is not None and self.top is None and self.best_of is None:
-            msg = "by: only has a meaning together with top or best_of"
-            raise ValueError(msg)
+        for name, given in (("by", self.by is not None), ("descending", self.descending)):
+            if given and self.top is None and self.best_of is None:
+                msg = f"{name}: only has a meaning together with top, best_of or report"
+                raise ValueError(msg)
 
     def top_column(self, names: Sequence[str], values: Sequence[str], kept: pa.Schema | None, *, kept_is_known: bool) -> str:
         """Name the column to rank by: `by`, or the only one of `values`, the prediction columns that are no deviation.
@@ -203,6 +205,7 @@ def metadata(
                     for target, column in zip(model.targets, value_columns([model], own), strict=True)
                 ],
                 "columns": own,
+                "units": [column.unit for column in model.columns],
                 "sha256": model.sha256,
                 "graph": spec.to_dict(),
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,31 +58,53 @@ class Loop:
 
     def run(self, share: Share, on_progress: Callable[[Progress], None] | None) -> None:
         """Take every batch of the share that is not done; raise RuntimeError if a row is lost or counted twice."""
-        if self._file is not None:
-            self._replay(self._file)
-        if self._file is None or not self._file.complete:
-            mark = None if self._file is None else self._file.mark
-            with contextlib.closing(prefetch(share.batches(self.rows, mark))) as batches:
-                for batch, outcome in self._outcomes(batches):
-                    self._take(batch, outcome, share)
-                    if on_progress is not None:
-                        seconds = time.perf_counter() - self.started
-                        total = _total(share, self.rows)
-                        on_progress(Progress(self.rows, total, self.failures, seconds, self.resumed))
-            if self.rows == 0:
-                kept = getattr(share.reader, "kept_schema", None)
-                self._put(empty_table(self._names, kept, self._hull), [], 0)
+        file = self._file
+        if file is not None:
+            self.resumed = file.finished_rows
+            self._replay(file)
+        while file is None or not file.complete:
+            stop = None if file is None else file.next_row
+            self._predict(share, stop, on_progress)
+            if file is None or stop is None:
+                break
+            file.cut(_notes(share))
+            self._replay(file)
         self._verify()
 
+    def _predict(self, share: Share, stop: int | None, on_progress: Callable[[Progress], None] | None) -> None:
+        """Take the batches of the next rows: before row `stop`, from which on they are done; None: to the end."""
+        file = self._file
+        rest = share if stop is None else replace(share, stop=share.start + stop)
+        with contextlib.closing(prefetch(rest.batches(self.rows, None if file is None else file.mark))) as batches:
+            for batch, outcome in self._outcomes(batches):
+                self._take(batch, outcome, share)
+                if on_progress is not None:
+                    on_progress(self._progress(share))
+        if stop is not None and self.rows != stop:
+            msg = f"source: it ended after {self.rows} rows, but rows from {stop} on are finished already; has it changed?"
+            raise ValueError(msg)
+        if self.rows == 0:
+            kept = getattr(share.reader, "kept_schema", None)
+            self._put(empty_table(self._names, kept, self._hull), [], 0)
+
+    def _progress(self, share: Share) -> Progress:
+        rows, failures = self.rows, self.failures
+        if self._file is not None:
+            rows, failures = self._file.taken_rows, self._file.n_failures  # also those behind a gap
+        return Progress(rows, _total(share, rows), failures, time.perf_counter() - self.started, self.resumed)
+
     def _replay(self, file: RunOutput) -> None:
-        """Take what an earlier run has done as if it had just been predicted."""
-        for table, failures in file.done():
+        """Take the next rows, as far as an earlier run has done them, as if they had just been predicted."""
+        for table, failures in file.done(self.rows):
             if self._collector is not None:
                 self._collector.add(table)
+            self.rows += table.num_rows + len(failures)
             self.predictions += table.num_rows
             self._count(table, failures)
-        self.predictions = file.n_rows  # of a complete run: also those that are not in its output
-        self.rows = self.resumed = self.predictions + self.failures
+        if file.finished is not None:  # its table may hold only the rows that were selected, the account is of all
+            self.predictions = file.n_rows
+            self.rows = file.finished_rows
+            self.flags = Counter(file.finished.flags)
 
     def _outcomes(self, batches: Iterator[StructureBatch]) -> Iterator[tuple[StructureBatch, Outcome]]:
         """Predict a few batches of rows ahead, so that no thread waits at the end of one; yield them in order."""
@@ -100,7 +123,7 @@ class Loop:
         if table.num_rows + len(failures) != batch.n_rows:
             msg = f"{batch.n_rows} rows came in but {table.num_rows} + {len(failures)} go out; this is a bug"
             raise RuntimeError(msg)
-        self._put(table, failures, batch.n_rows, batch, tuple(getattr(share.reader, "notes", ())))
+        self._put(table, failures, batch.n_rows, batch, _notes(share))
         self.rows += batch.n_rows
         self.predictions += table.num_rows
         self._count(table, failures)
@@ -146,6 +169,10 @@ class Loop:
         if written != (self.predictions, self.failures) or sum(written) != self.rows:
             msg = f"{self.rows} rows in, {written[0]} predictions + {written[1]} failures out; this is a bug"
             raise RuntimeError(msg)
+
+
+def _notes(share: Share) -> tuple[str, ...]:
+    return tuple(getattr(share.reader, "notes", ()))
 
 
 def _total(share: Share, rows: int) -> int | None:

@@ -77,11 +77,11 @@ class OpenedJob:
             file = None if self.path is None else stack.enter_context(self._output(self.path, resume=resume, restart=restart))
             loop = Loop(predictor, self.columns.names, file, self.collector, self.columns.hull)
             if self.on_ray is not None and file is not None:
-                resumed = file.done_rows
+                resumed = file.finished_rows
                 self._make_parts(file, self.on_ray, on_progress)
             loop.run(self.share, on_progress)
             if file is not None:
-                file.finish(tuple(getattr(self.share.reader, "notes", ())))
+                file.finish(tuple(getattr(self.share.reader, "notes", ())), count_flags(loop.flags.items()))
         return self._result(loop, file, resumed)
 
     def _output(self, path: Path, *, resume: bool, restart: bool) -> RunOutput:
@@ -126,7 +126,18 @@ class OpenedJob:
 
 def _notes(file: RunOutput | None, share: Share) -> tuple[str, ...]:
     """What the user should hear of beside the rows: of the output, of the rows read earlier, of those read now."""
-    notes: list[Any] = list(getattr(share.reader, "notes", ()))
+    notes: list[Any] = [*_empty(share), *getattr(share.reader, "notes", ())]
     if file is not None:
         notes = [*file.notes, *file.reader_notes, *notes]
     return tuple(dict.fromkeys(notes))
+
+
+def _empty(share: Share) -> list[str]:
+    """A sentence if it is a shard without rows."""
+    shard = share.options.get("shard")
+    if shard is None or shard["first"] < shard["stop"] or not shard["of"]:
+        return []
+    why = f"there are {shard['of']:,} {shard['by']}"
+    if shard["by"] == "rows" or shard["of"] >= shard["count"]:
+        why = f"shards begin at multiples of {getattr(share.reader, 'batch_rows', 1):,} {shard['by']}, and {why}"
+    return [f"shard {shard['index']}/{shard['count']} is empty: {why}"]

@@ -88,7 +88,7 @@ def screen(
             `out`, if given, still gets every row (that `where` and `best_of` select).
         by: A prediction column or a kept one; may be left out with one predicted property, and for `report`, which then takes
             the first.
-        descending: The highest values instead.
+        descending: The highest values instead, for `top`, `best_of` and `report`.
         where: Only predictions for which this condition on columns of the output is true, for example
             "band_gap_eV > 1 and flags == 'ok'"; see `cgfast.screening.selection.where.Where`. The others are counted, not
             written.
@@ -100,7 +100,7 @@ def screen(
         report: `.html`: a page about the finished job, with `out`: distributions, the best rows (by `top`, `by`, `descending`;
             at most 20) with their structures, failures, flags, speed. Needs plotly: `pip install "cgfast[report]"`.
         strict: Raise FailuresError at the end, with the output in place, if any row failed.
-        resume: Go on behind the finished rows of an interrupted run, which must have been the same: input files, models,
+        resume: Do only the rows that an interrupted run has not finished; it must have been the same: input files, models,
             options and version of cgfast. The output is that of an undisturbed run, byte by byte. Where nothing is left of
             such a run it begins with the first row; where it was complete (Parquet only) nothing is done. Both is noted.
         restart: Throw the finished rows of an interrupted run away. Without `resume` or `restart` they are an error.
@@ -141,9 +141,17 @@ def screen(
     device: as long as its memory suffices).
     """
     policies = Policies(on_isolated, on_overlap, on_unknown_element)
-    ranked_by = by if report is None or top is not None or best_of is not None else None  # else a report alone ranks
+    page_alone = report is not None and top is None and best_of is None  # is ranked
     job = Job(
-        batch_atoms=batch_atoms, threads=threads, ties=ties, top=top, by=ranked_by, head=head, limit=limit, best_of=best_of
+        batch_atoms=batch_atoms,
+        threads=threads,
+        ties=ties,
+        top=top,
+        by=None if page_alone else by,
+        head=head,
+        limit=limit,
+        best_of=best_of,
+        descending=descending and not page_alone,
     )
     selection = Selection(where=where, best_of=best_of, descending=descending)
     one = None if shard is None else Shard.parse(shard)

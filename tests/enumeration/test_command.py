@@ -36,8 +36,17 @@ def test_without_a_file_it_tells():
     assert run("perovskite") == (0, "A: 1 site\nB: 1 site\nX: 3 sites\n")
     assert run("rocksalt", "A=alkali", "X=halogens") == (
         0,
-        "20 combinations, 20 rows; --out FILE.parquet writes them\n",
+        "20 combinations: 20 candidates, 20 rows; --out FILE.parquet writes them\n",
     )
+
+
+def test_what_is_left_out_is_told_with_and_without_a_file(tmp_path):
+    arguments = ("rocksalt", "A=Na,K", "X=K,Cl", "--charge-neutral")
+    code, output = run(*arguments)
+    line = "4 combinations: 2 candidates, 2 rows (left out: 1 with an element on several letters, 1 not neutral)"
+    assert (code, output) == (0, f"{line}; --out FILE.parquet writes them\n")
+    assert run(*arguments, "-o", tmp_path / "c.parquet")[1].splitlines()[-1] == line
+    assert run("rocksalt", "A=Na", "X=Cl")[1] == "1 combination: 1 candidate, 1 row; --out FILE.parquet writes them\n"
 
 
 @pytest.mark.parametrize(

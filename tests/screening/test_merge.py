@@ -11,13 +11,19 @@ from typer.testing import CliRunner
 
 import cgfast
 from cgfast.cli import app
+from cgfast.elements import symbol
+from cgfast.models import OutputColumn
 from cgfast.screening import screen
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pa = pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("pyarrow", reason="screening writes tables with pyarrow")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.screening.interrupted import interrupt
 
 pytestmark = pytest.mark.usefixtures("graph_calls")
 
@@ -46,13 +52,50 @@ def test_byte_by_byte(make_rows, make_model, mixed, tmp_path: Path, count: int, 
     assert (result.n_rows, result.n_predictions, result.n_failures) == (200, expected.n_predictions, expected.n_failures)
     assert result.failures == expected.failures
     assert result.units == expected.units
+    assert (result.flags, result.flagged) == (expected.flags, expected.flagged)
+    assert "few_neighbors" in result.flags
 
 
 def test_files_may_be_named_in_any_order(make_rows, make_model, mixed, tmp_path: Path) -> None:
     paths = make_shards(make_rows, make_model, mixed, tmp_path / "p.parquet", 4)
     cgfast.merge(tmp_path / "a.parquet", reversed(paths))
     cgfast.merge(tmp_path / "b.parquet", str(tmp_path / "p-*of4.parquet"))
-    assert both(tmp_path / "a.parquet") == both(tmp_path / "b.parquet")
+    cgfast.merge(tmp_path / "c.parquet", str(tmp_path / "p-*"))  # the failures of the shards too
+    assert both(tmp_path / "a.parquet") == both(tmp_path / "b.parquet") == both(tmp_path / "c.parquet")
+
+
+def test_units_of_deviations_and_of_the_hull(make_rows, make_model, random_rows, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="makes hulls")
+    entries = tmp_path / "entries.json"
+    entries.write_text(json.dumps([{"composition": {symbol(z): 1}, "energy": -float(z)} for z in range(1, 90)]))
+    model = make_model(column="formation_energy_per_atom_eV")
+    model.columns = (OutputColumn("formation_energy_per_atom_eV", "eV"), OutputColumn("formation_energy_per_atom_eV_std", "eV"))
+    values = model.predict_columns
+    model.predict_columns = lambda graph: values(graph).repeat(2, axis=1)
+    rows = make_rows(random_rows, n_rows=200)
+    expected = screen(rows, model, out=tmp_path / "whole.parquet", hull=entries)
+    for k in (1, 2):
+        screen(rows, model, out=tmp_path / "p.parquet", hull=entries, shard=f"{k}/2")
+    result = cgfast.merge(tmp_path / "p.parquet")
+    assert result.units == expected.units
+    assert list(result.units.values()) == ["eV", "eV", "eV/atom"]
+    assert result.flags == expected.flags
+
+
+def test_finished_rows_under_the_same_name(make_rows, make_model, mixed, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("cgfast.screening.output.run_output.PART_ROWS", 8)
+    make_shards(make_rows, make_model, mixed, tmp_path / "p.parquet", 2)
+    interrupt(make_rows, make_model, mixed, tmp_path / "p.parquet")
+    with pytest.raises(ValueError, match=r"holds 16 finished rows .*: finish that run .*, choose another name, or remove"):
+        cgfast.merge(tmp_path / "p.parquet")
+    assert (tmp_path / ".p.parquet.parts").is_dir()
+
+
+def test_a_shard_without_rows_says_so(make_rows, make_model, mixed, tmp_path: Path) -> None:
+    rows = make_rows(mixed[:6], n_rows=6)
+    found = [screen(rows, make_model(), out=tmp_path / "p.parquet", shard=f"{k}/3") for k in (1, 2, 3)]
+    note = "shard 1/3 is empty: shards begin at multiples of 4 rows, and there are 6 rows"
+    assert [(result.n_rows, result.notes) for result in found] == [(0, (note,)), (4, ()), (2, ())]
 
 
 def test_what_is_not_there_is_named(make_rows, make_model, mixed, tmp_path: Path) -> None:
@@ -158,6 +201,7 @@ def test_the_command(make_rows, make_model, mixed, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["merge", str(tmp_path / "p.csv")])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1].startswith("200 rows in: ")
+    assert result.stdout.splitlines()[-3].startswith("flags: few_neighbors ")
     result = CliRunner().invoke(app, ["merge", str(tmp_path / "q.csv"), str(tmp_path / "p-1of2.parquet")])
     assert result.exit_code == 2
     assert result.stderr.startswith("error: shards: 2/2 is missing")

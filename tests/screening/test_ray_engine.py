@@ -128,7 +128,7 @@ def test_an_actor_answers_with_parts_and_sentences(source, model, tmp_path):
     assert not list((tmp_path / "other").iterdir())
 
 
-def test_the_account_takes_each_range_once_and_hands_over_up_to_a_gap(source, model, tmp_path):
+def test_the_account_takes_each_range_once_and_hands_over_parts_around_a_gap(source, model, tmp_path):
     seen = []
     with RunOutput(tmp_path / "out.parquet", {"input": {}}) as file:
         folder = file.folder / "ray-1"
@@ -139,8 +139,11 @@ def test_the_account_takes_each_range_once_and_hands_over_up_to_a_gap(source, mo
         account._take(last)
         account._take(first)
         account._take(first)  # a result that comes twice
-        account._hand_over()
-        assert file.done_rows == 1024
+        file.adopt(account._parts)
+        assert (file.finished_rows, file.next_row) == (ROWS - 1024, 2048)
+        assert file.gaps(ROWS) == [(1024, 2048)]
+        with pytest.raises(ValueError, match="rows that are done already"):
+            file.adopt([first])
         assert [progress.rows for progress in seen] == [ROWS - 2048, ROWS - 1024]
         assert list(account._missing) == [(1024, 2048)]
 

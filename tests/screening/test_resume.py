@@ -110,9 +110,49 @@ def test_a_damaged_part_is_done_anew(make_rows, make_model, mixed, tmp_path: Pat
     data = part.read_bytes()
     part.write_bytes({"cut short": data[:-200], "emptied": b"", "overwritten": b"x" * len(data)}[damage])
     result = screen(make_rows(mixed), make_model(), out=out, resume=True)
-    assert result.n_resumed == 40
+    assert result.n_resumed == kept(100) - 8  # the rows behind it are kept
     assert both(out) == both(whole)
     assert any("rows-000000000040-000000000048.arrow is damaged" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("gone", [[3], [0], [0, 1, 5, 8], [10], [2, 10]])
+def test_finished_rows_behind_a_gap_are_kept(make_rows, make_model, mixed, tmp_path: Path, gone) -> None:
+    whole, out = tmp_path / "whole.parquet", tmp_path / "p.parquet"
+    expected = screen(make_rows(mixed), make_model(), out=whole, top=9)
+    interrupt(make_rows, make_model, mixed, out, 100)
+    folder = tmp_path / ".p.parquet.parts"
+    parts = sorted(folder.glob("rows-*.arrow"))
+    for k in gone:
+        parts[k].unlink()
+    left = kept(100) - 8 * len(gone)
+    with pytest.raises(ValueError, match=f"holds {left} finished rows"):
+        screen(make_rows(mixed), make_model(), out=out)
+    with pytest.raises(StopError) as caught:
+        screen(stopping(make_rows, mixed, 0 if 0 in gone else 160), make_model(), out=out, resume=True)
+    there = sum(int(path.stem[-12:]) - int(path.stem[5:17]) for path in folder.glob("rows-*.arrow"))
+    assert there >= left
+    assert caught.value.__notes__ == [f"{there} finished rows are kept in {folder}: resume=True (--resume) goes on from there"]
+    seen = []
+    model = make_model()
+    result = screen(make_rows(mixed), model, out=out, resume=True, top=9, on_progress=seen.append)
+    assert both(out) == both(whole)
+    assert (result.n_resumed, result.notes) == (there, ())
+    assert (result.flags, result.failures) == (expected.flags, expected.failures)
+    assert result.table.equals(expected.table)
+    rows = [progress.rows for progress in seen]
+    assert (rows, rows[-1]) == (sorted(set(rows)), 200)
+    assert rows[0] == there + 4
+    assert seen[-1].failures == expected.n_failures
+    assert files(tmp_path) == ["p-failures.csv", "p.parquet", "whole-failures.csv", "whole.parquet"]
+
+
+def test_a_complete_run_of_selected_rows_tells_the_flags_of_all(make_rows, make_model, mixed, tmp_path: Path) -> None:
+    options = {"out": tmp_path / "p.parquet", "where": "mean_z > 50"}
+    first = screen(make_rows(mixed), make_model(), **options)
+    again = screen(make_rows(mixed), make_model(), **options, resume=True)
+    assert again.n_resumed == 200
+    assert sum(again.flags.values()) >= again.n_predictions > again.n_selected
+    assert (again.flags, again.flagged, again.account) == (first.flags, first.flagged, first.account)
 
 
 def test_a_part_ends_after_some_seconds_too(make_rows, make_model, random_rows, tmp_path: Path, monkeypatch) -> None:

@@ -46,13 +46,14 @@ def read_failures(path: Path) -> Iterator[Failure]:
 class FinishedRun:
     """The complete output of a run in Parquet: `n_rows` of input gave `n_predictions` and `n_failures`.
 
-    `n_filtered` of the predictions are not in it.
+    `n_filtered` of the predictions are not in it; `flags` counts all of them by their flags.
     """
 
     out: Path
     n_predictions: int
     n_failures: int
-    n_filtered: int = 0
+    n_filtered: int
+    flags: dict[str, int]
 
     @property
     def n_rows(self) -> int:
@@ -70,10 +71,10 @@ class FinishedRun:
         there = read_metadata(out) if out.suffix.lower() == ".parquet" and out.is_file() else None
         if there is None:
             return None
-        rows, failures, filtered = (there.pop(key, None) for key in ("rows", "failures", "filtered"))
+        rows, failures, filtered, flags = (there.pop(key, None) for key in ("rows", "failures", "filtered", "flags"))
         if there != json.loads(json.dumps(metadata)) or out.stat().st_mtime_ns < newest:
             return None
-        found = cls(out, pq.read_metadata(out).num_rows + (filtered or 0), failures, filtered or 0)
+        found = cls(out, pq.read_metadata(out).num_rows + (filtered or 0), failures, filtered or 0, flags or {})
         return found if found.n_rows == rows and failures_path(out).is_file() else None
 
     def read(self) -> Iterator[tuple[pa.Table, list[Failure]]]:

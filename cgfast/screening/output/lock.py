@@ -32,7 +32,7 @@ class PartsDirectory:
             return
         if self.has_parts:
             self.release()
-            raise ValueError(self.unfinished())
+            raise ValueError(self.unfinished(resumable=False))
         self.clear()
 
     @property
@@ -42,18 +42,23 @@ class PartsDirectory:
 
     def finished_rows(self) -> int:
         """Rows of input that an interrupted run has done, as the names of its parts say."""
-        rows = [0]
-        for path in self.path.glob(PATTERN):
+        rows, end = 0, 0
+        for path in sorted(self.path.glob(PATTERN)):
             with contextlib.suppress(ValueError):
-                rows.append(rows_of_name(path)[1])
-        return max(rows)
+                first, stop = rows_of_name(path)
+                if first >= end:
+                    rows, end = rows + stop - first, stop
+        return rows
 
-    def unfinished(self) -> str:
-        """The sentence for those who would write over finished rows."""
-        return (
-            f"out: {self.path} holds {self.finished_rows():,} finished rows of an interrupted run of {self._out.name}: "
+    def unfinished(self, *, resumable: bool = True) -> str:
+        """The sentence for those who would write over finished rows. resumable: they can go on with the run."""
+        advice = (
             "go on with resume=True (--resume), or throw them away with restart=True (--restart)"
+            if resumable
+            else "finish that run (`cgfast screen --resume`), choose another name, or remove the folder"
         )
+        holds = f"{self.finished_rows():,} finished rows of an interrupted run of {self._out.name}"
+        return f"out: {self.path} holds {holds}: {advice}"
 
     def clear(self) -> None:
         """Remove everything in the directory but the lock."""

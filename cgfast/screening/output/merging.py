@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cgfast.screening.flags import count_flags
 from cgfast.screening.output.failures import failures_path
 from cgfast.screening.output.finished import read_failures, read_metadata
 from cgfast.screening.output.manifest import differences
 from cgfast.screening.output.shards import Shard
 from cgfast.screening.output.writer import OutputFile, check_out
 from cgfast.screening.result import ScreenResult
+from cgfast.screening.selection.hull import HULL_COLUMN, HULL_UNIT
 from cgfast.screening.selection.selection import Selection
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def merge(
     Args:
         out: `.parquet` or `.csv`. The failures go to `<stem>-failures.csv` beside it. Both appear by atomic rename.
         shards: Files `<stem>-3of8.parquet` that `screen(..., shard=...)` wrote, in any order, or glob patterns; None for those
-            of this name beside `out`. Each has its `-failures.csv` beside it.
+            of this name beside `out`. Each has its `-failures.csv` beside it, which a pattern may match too.
 
     Returns:
         ScreenResult. Its `seconds` are those of the merging.
@@ -102,7 +104,8 @@ def merge(
         out=path,
         failures_out=failures_path(path),
         failures=tuple(first),
-        units={target["column"]: target["unit"] for model in pieces[0].metadata["models"] for target in model["targets"]},
+        units=_units(metadata),
+        flags=metadata["flags"],
         n_filtered=metadata.get("filtered"),
     )
 
@@ -122,7 +125,7 @@ def _find(out: Path, shards: str | os.PathLike[str] | Iterable[str | os.PathLike
         if path.exists() or not glob.has_magic(str(place)):
             found.append(path)
             continue
-        matches = sorted(Path(name) for name in glob.glob(str(place)))  # noqa: PTH207
+        matches = sorted(Path(name) for name in glob.glob(str(place)) if not name.endswith("-failures.csv"))  # noqa: PTH207
         if not matches:
             msg = f"shards: nothing matches the pattern {str(place)!r}"
             raise ValueError(msg)
@@ -216,7 +219,14 @@ def _metadata_of_all(pieces: Sequence[_Piece]) -> dict[str, Any]:
     if selection:  # a run of rows of which `best_of` takes one may go on in the next shard
         selected = sum(table.num_rows for table in _selected(pieces, selection))
         counts["filtered"] = counts["rows"] - counts["failures"] - selected
-    return {**metadata, "options": options, **counts}
+    flags = count_flags(pair for piece in pieces for pair in piece.metadata.get("flags", {}).items())
+    return {**metadata, "options": options, "flags": flags, **counts}
+
+
+def _units(metadata: dict[str, Any]) -> dict[str, str]:
+    """Unit of each prediction column."""
+    units = {name: unit for one in metadata["models"] for name, unit in zip(one["columns"], one["units"], strict=True)}
+    return {**units, HULL_COLUMN: HULL_UNIT} if "hull" in metadata["options"] else units
 
 
 def _selected(pieces: Sequence[_Piece], selection: Selection) -> Iterator[pa.Table]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cgfast.screening.output.failures import failures_path
 from cgfast.screening.output.finished import FinishedRun
+from cgfast.screening.output.finished_parts import FinishedParts, load_parts
 from cgfast.screening.output.joining import join_parts
 from cgfast.screening.output.lock import PartsDirectory
 from cgfast.screening.output.manifest import MANIFEST, differences, output_metadata, read_manifest, unverifiable, write_manifest
-from cgfast.screening.output.parts import PATTERN, Part, PartReader, PartWriter, read_part, sync_folder
-from cgfast.screening.output.writer import conform
+from cgfast.screening.output.parts import Part, PartReader, PartWriter, read_part
+from cgfast.screening.output.writer import conform, publish
 from cgfast.screening.selection.selection import Selection
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class RunOutput:
     Rows go to parts in `.<name>.parts/` beside `out`, under a lock, with the `manifest` of the run. A part is there as a whole
     or not at all, on the disk before its name. `finish()` makes one file of the parts and moves it and the failures to their
     places by atomic rename. Leaving the context without it (an exception, Ctrl-C) keeps the finished parts, if there are any,
-    and leaves what was at `out` before untouched. After a SIGKILL at any moment a run with `resume` goes on behind the last
-    finished part, and makes the same files, byte by byte, as one that was never disturbed.
+    and leaves what was at `out` before untouched. After a SIGKILL at any moment a run with `resume` does the
+    rows that are in no part, and makes the same files, byte by byte, as one that was never disturbed.
 
     Raises ValueError, before anything is changed, for finished parts of an interrupted run without `resume` or `restart`;
     with `resume`, when the manifest differs from theirs. newest: see `FinishedRun.find`. selection: which of the predictions
@@ -63,7 +64,7 @@ class RunOutput:
         self.n_filtered = 0  # predictions that are in parts and not in the output, as `finish()` finds
         self._selection = selection or Selection()
         self._manifest = manifest
-        self._parts: list[Part] = []
+        self._parts = FinishedParts()
         self._schema: pa.Schema | None = None
         self._writer: PartWriter | None = None
         self._rows = 0  # of input, in the part that is being written
@@ -83,7 +84,8 @@ class RunOutput:
             raise ValueError(self._folder.unfinished())
         if there and resume:
             self._check_manifest()
-            self._load_parts()
+            self._parts, self._schema, notes = load_parts(self._folder.path)
+            self.notes += notes
         if resume and not there:
             self.finished = FinishedRun.find(self.out, output_metadata(self._manifest), newest)
             if self.finished is not None:
@@ -112,57 +114,53 @@ class RunOutput:
             )
             raise ValueError(msg)
 
-    def _load_parts(self) -> None:
-        """Take the parts from the first row on, as far as they are whole; remove what is none of them."""
-        chain: set[str] = set()
-        for path in sorted(self._folder.path.glob(PATTERN)):
-            try:
-                part, schema = read_part(path)
-            except ValueError as error:
-                self.notes.append(f"{error}; its rows are done anew")
-                continue
-            if part.first_row != self.done_rows or self.complete:
-                continue
-            self._parts.append(part)
-            self._schema = schema if self._schema is None else self._schema
-            chain.add(path.name)
-        for path in self._folder.path.glob(PATTERN):
-            if path.name not in chain:
-                path.unlink()
+    @property
+    def finished_rows(self) -> int:
+        """Rows of input in finished parts (counted from the first that the run is to do)."""
+        return self._parts.rows if self.finished is None else self.finished.n_rows
 
     @property
-    def done_rows(self) -> int:
-        """Rows of input in finished parts (counted from the first that the run is to do)."""
-        return self._parts[-1].stop_row if self._parts else 0
+    def taken_rows(self) -> int:
+        """These, and those in the part that is being written."""
+        return self.finished_rows + self._rows
+
+    @property
+    def next_row(self) -> int | None:
+        """The first finished row behind rows that are still to do; None if there is none."""
+        return self._parts.next_row
+
+    def gaps(self, n_rows: int) -> list[tuple[int, int]]:
+        """First row and stop row of what is still to do of `n_rows` rows."""
+        return self._parts.gaps(n_rows)
 
     @property
     def complete(self) -> bool:
         """Whether all rows are done."""
-        return self.finished is not None or (bool(self._parts) and self._parts[-1].last)
+        return self.finished is not None or self._parts.complete
 
     @property
     def mark(self) -> Mark | None:
-        """Where reading can begin again for the rows behind the finished parts."""
-        return self._parts[-1].mark if self._parts else None
+        """Where reading can begin again for the next rows to do."""
+        return self._parts.last.mark if self._parts.last else None
 
     @property
     def reader_notes(self) -> tuple[str, ...]:
-        """What the reader had noted when the last finished part was written."""
-        return self._parts[-1].notes if self._parts else ()
+        """What the reader had noted when the last part before them was written."""
+        return self._parts.last.notes if self._parts.last else ()
 
     @property
     def n_rows(self) -> int:
         """Predictions so far."""
         if self.finished is not None:
             return self.finished.n_predictions
-        return sum(part.predictions for part in self._parts) + (self._writer.predictions if self._writer else 0)
+        return self._parts.predictions + (self._writer.predictions if self._writer else 0)
 
     @property
     def n_failures(self) -> int:
         """Failures so far."""
         if self.finished is not None:
             return self.finished.n_failures
-        return sum(part.failures for part in self._parts) + (len(self._writer.failures) if self._writer else 0)
+        return self._parts.failures + (len(self._writer.failures) if self._writer else 0)
 
     @property
     def folder(self) -> Path:
@@ -170,21 +168,18 @@ class RunOutput:
         return self._folder.path
 
     def adopt(self, parts: Sequence[Part]) -> None:
-        """Take parts that others have written into `folder`: the next rows, in order. Raises ValueError for other parts."""
+        """Take parts that others have written into `folder`. Raises ValueError for rows that are done already."""
         for part in parts:
-            if part.first_row != self.done_rows or self.complete:
-                msg = f"part {part.name} does not begin at row {self.done_rows}"
-                raise ValueError(msg)
-            self._parts.append(part)
-        if self._schema is None and self._parts:
-            self._schema = read_part(self._folder.path / self._parts[0].name)[1]
+            self._parts.add(part)
+        if self._schema is None and parts:
+            self._schema = read_part(self._folder.path / parts[0].name)[1]
 
-    def done(self) -> Iterator[tuple[pa.Table, list[Failure]]]:
-        """What is finished already, in input order."""
+    def done(self, first_row: int = 0) -> Iterator[tuple[pa.Table, list[Failure]]]:
+        """What is finished from `first_row` on, where a part begins, to the first row that is not; in input order."""
         if self.finished is not None:
             yield from self.finished.read()
             return
-        for part in self._parts:
+        for part in self._parts.joined(first_row):
             reader = PartReader(self._folder.path / part.name)
             for table in reader.tables():
                 yield table, []
@@ -208,21 +203,27 @@ class RunOutput:
             if self._rows >= PART_ROWS or time.monotonic() - self._begun >= PART_SECONDS:
                 self._cut(last=False, notes=notes)
 
+    def cut(self, notes: Sequence[str] = ()) -> None:
+        """Complete the part that is being written: what follows is in a finished one."""
+        if self._writer is not None:
+            with self._disk():
+                self._cut(last=False, notes=notes)
+
     def _cut(self, *, last: bool, notes: Sequence[str]) -> None:
         if self._schema is None:
             msg = "finish: no table was written, not even an empty one"
             raise RuntimeError(msg)
         writer = self._writer or PartWriter(self._folder.path, self._schema)
         self._writer = writer
-        start = self.done_rows
+        start = self._parts.done_rows
         part = Part(start, start + self._rows, writer.predictions, len(writer.failures), last, self._mark, tuple(notes))
         writer.finish(part)
         self._writer = None
         self._rows = 0
-        self._parts.append(part)
+        self._parts.add(part)
 
-    def finish(self, notes: Sequence[str] = ()) -> None:
-        """Make one file of the parts, and move it and the failures to their places, the failures first."""
+    def finish(self, notes: Sequence[str] = (), flags: Mapping[str, int] | None = None) -> None:
+        """Make one file of the parts, and move it and the failures to their places. flags: predictions with each."""
         if self.finished is not None:
             self.n_filtered = self.finished.n_filtered
             self._folder.remove()
@@ -230,15 +231,13 @@ class RunOutput:
         with self._disk():
             if not self.complete:
                 self._cut(last=True, notes=notes)
-            metadata = output_metadata(self._manifest)
+            metadata = {**output_metadata(self._manifest), "flags": dict(flags or {})}
             table, failures, self.n_filtered = join_parts(
-                self._folder.path, self._parts, self.out.suffix.lower(), self._schema, metadata, self._selection
+                self._folder.path, self._parts.all, self.out.suffix.lower(), self._schema, metadata, self._selection
             )
-            failures.replace(self.failures_out)
-            table.replace(self.out)
-            sync_folder(self.out.parent)
+            publish(table, failures, self.out)
             # The manifest first: what a run that is killed here leaves is then no run to go on with.
-            for name in (MANIFEST, *(part.name for part in self._parts)):
+            for name in (MANIFEST, *(part.name for part in self._parts.all)):
                 (self._folder.path / name).unlink()
             self._folder.remove()
 
@@ -246,7 +245,8 @@ class RunOutput:
         """The sentence on what an interrupted run leaves; empty if nothing."""
         if not self._parts:
             return ""
-        return f"{self.done_rows:,} finished rows are kept in {self._folder.path}: resume=True (--resume) goes on from there"
+        where = self._folder.path
+        return f"{self.finished_rows:,} finished rows are kept in {where}: resume=True (--resume) goes on from there"
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from cgfast.screening.output.failures import FailuresWriter, failures_path
 from cgfast.screening.output.lock import PartsDirectory
+from cgfast.screening.output.parts import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,6 +142,13 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def publish(table: Path, failures: Path, out: Path) -> None:
+    """Move both files, which are on the disk, to their places: the failures first, no result without them."""
+    failures.replace(failures_path(out))
+    table.replace(out)
+    sync_folder(out.parent)
+
+
 class OutputFile:
     """A table of predictions in the making, with its failures table, as a context manager.
 
@@ -185,15 +193,14 @@ class OutputFile:
         return self._failures.n_rows
 
     def commit(self) -> None:
-        """Complete both files and move them to their places, the failures first: no result without them."""
+        """Complete both files and move them to their places."""
         if self._sink is None:
             msg = "commit: no table was written, not even an empty one"
             raise RuntimeError(msg)
         self._sink.close()
         self._failures.close()
         sync(self._part)
-        self._failures.path.replace(self.failures_out)
-        self._part.replace(self.out)
+        publish(self._part, self._failures.path, self.out)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # After a commit both are closed; without one, what closing has to say about a part is of no use.

@@ -45,7 +45,8 @@ def make_parts(file: RunOutput, share: Share, job: RangeJob, options: RayOptions
     Raises ValueError for a cluster that cannot be reached or has no room for a worker, and what a worker raises for the input;
     RuntimeError if ranges are lost again and again with the workers that had them. Parts that are done are kept.
     """
-    if file.complete or not share.n_rows:
+    gaps = [] if file.complete else file.gaps(share.n_rows or 0)
+    if not gaps:
         return
     ray = require("ray", "ray")
     require("ray.data", "ray")
@@ -58,9 +59,9 @@ def make_parts(file: RunOutput, share: Share, job: RangeJob, options: RayOptions
         with _connected(ray, options.address):
             workers = _workers(ray, options, job.threads)
             group = max(source.largest_group for source in share.reader.sources)
-            first = job.origin + file.done_rows
-            rows = range_rows(job.stop - first, workers, group, share.reader.batch_rows)
-            _Account(file, job, row_ranges(first, job.stop, rows), on_progress).collect(ray, options, workers)
+            rows = range_rows(sum(stop - first for first, stop in gaps), workers, group, share.reader.batch_rows)
+            ranges = [one for first, stop in gaps for one in row_ranges(job.origin + first, job.origin + stop, rows)]
+            _Account(file, job, ranges, on_progress).collect(ray, options, workers)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -88,7 +89,7 @@ class _Account:
         self._parts: list[Part] = []
         self._on_progress = on_progress
         self._started = time.perf_counter()
-        self._resumed = file.done_rows
+        self._resumed = file.finished_rows
 
     def collect(self, ray: Any, options: RayOptions, workers: int) -> None:  # noqa: ANN401 - the module
         """Have all ranges done, and hand their parts over."""
@@ -105,7 +106,7 @@ class _Account:
                 if not self._missing:
                     break
         finally:
-            self._hand_over()
+            self._file.adopt(self._parts)
         if self._missing:
             first, stop = next(iter(self._missing))
             msg = (
@@ -128,16 +129,6 @@ class _Account:
             seconds = time.perf_counter() - self._started
             total = self._job.stop - self._job.origin
             self._on_progress(Progress(done, total, failures, seconds, self._resumed))
-
-    def _hand_over(self) -> None:
-        """Give the file the parts up to the first that is missing."""
-        chain, row = [], self._file.done_rows
-        for part in sorted(self._parts, key=lambda one: one.first_row):
-            if part.first_row != row:
-                break
-            chain.append(part)
-            row = part.stop_row
-        self._file.adopt(chain)
 
 
 class _Actor:

@@ -155,6 +155,9 @@ class _OnePart:
     """What a Loop asks of a RunOutput, for one part."""
 
     complete = False
+    finished = None
+    finished_rows = 0
+    next_row = None
     mark = None
 
     def __init__(self, folder: Path) -> None:
@@ -162,7 +165,8 @@ class _OnePart:
         self._writer: PartWriter | None = None
         self._schema: pa.Schema | None = None
 
-    def done(self) -> Iterator[tuple[pa.Table, list[Failure]]]:
+    def done(self, first_row: int = 0) -> Iterator[tuple[pa.Table, list[Failure]]]:
+        del first_row
         return iter(())
 
     def write(
