@@ -45,6 +45,10 @@ class Own(NamedTuple):
     peers: tuple[Peer, ...] = ()
     paper: dict[str, str] = {}  # noqa: RUF012 - a constant
 
+    @property
+    def data(self) -> Path:
+        return shared.SHARED / "data" / f"{self.table}.parquet"
+
 
 OWN = (
     Own(
@@ -79,12 +83,11 @@ OWN = (
 
 def split_again(own: Own, model: Any) -> Prepared:
     """The labelled crystals of the table in the parts that the model was trained with."""
-    table = shared.SHARED / "data" / f"{own.table}.parquet"
-    data = read_labelled(table, [target.data for target in model.targets])
+    data = read_labelled(own.data, [target.data for target in model.targets])
     options = TrainOptions.from_dict(model.card["options"])
     prepared = prepare(data, model.targets, options, max_atomic_number=model.max_atomic_number)
     if prepared.split_hash != model.card["split"]["sha256"]:
-        message = f"{own.name}: the split of {table} has the hash {prepared.split_hash}, not the one in the card"
+        message = f"{own.name}: the split of {own.data} has the hash {prepared.split_hash}, not the one in the card"
         raise ValueError(message)
     return prepared
 
@@ -93,9 +96,7 @@ def rows_of_test(prepared: Prepared, own: Own, listed: str | None) -> str:
     """The split as CSV, its test part only where the column `listed` says so."""
     if listed is None:
         return prepared.split
-    kept = pq.read_table(shared.SHARED / "data" / f"{own.table}.parquet", columns=[listed])[listed].to_numpy(
-        zero_copy_only=False
-    )
+    kept = pq.read_table(own.data, columns=[listed])[listed].to_numpy(zero_copy_only=False)
     head, *lines = prepared.split.splitlines()
     chosen = kept[prepared.data.rows]
     kept_lines = [line if take else line.rsplit(",", 1)[0] + "," for line, take in zip(lines, chosen, strict=True)]
@@ -106,12 +107,11 @@ def compare(own: Own) -> Iterable[dict[str, Any]]:
     """Metrics of ours and of the 2018 weights on the same rows."""
     model = cgfast.load_model(f"cgfast/{own.name}")
     prepared = split_again(own, model)
-    table = shared.SHARED / "data" / f"{own.table}.parquet"
     with tempfile.TemporaryDirectory() as folder:
         for listed in dict.fromkeys([None, *(peer.listed for peer in own.peers)]):
             split = Path(folder) / f"{listed}.csv"
             split.write_text(rows_of_test(prepared, own, listed), encoding="utf-8")
-            found = cgfast.evaluate(model, table, split=split, part="test")
+            found = cgfast.evaluate(model, own.data, split=split, part="test")
             ours = {column: {"n": one.n, **found.metrics[column]} for column, one in found.targets.items()}
             peers = [peer for peer in own.peers if peer.listed == listed]
             for column in ours if listed is None else dict.fromkeys(peer.column for peer in peers):
@@ -119,7 +119,7 @@ def compare(own: Own) -> Iterable[dict[str, Any]]:
                 row["ours"] = ours[column]
                 for peer in peers:
                     if peer.column == column:
-                        theirs = cgfast.evaluate(peer.model, table, targets=peer.target, split=split, part="test").metrics
+                        theirs = cgfast.evaluate(peer.model, own.data, targets=peer.target, split=split, part="test").metrics
                         row |= {"peer": peer.model, "theirs": next(iter(theirs.values()))}
                 yield row
 

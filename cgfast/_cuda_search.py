@@ -78,7 +78,7 @@ def _search(
     positions: Tensor, cells: Tensor, pbc: Tensor, graph_ptr: Tensor, spec: GraphSpec, sort: str | None, largest: int
 ) -> NeighborList:
     """Search tensors that have their final types and shapes; `largest`: atoms of the largest crystal, or more."""
-    device, n_atoms, n_crystals, k = positions.device, len(positions), len(graph_ptr) - 1, spec.max_neighbors
+    device, n_atoms, n_crystals = positions.device, len(positions), len(graph_ptr) - 1
 
     def empty(dtype: torch.dtype, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=device)
@@ -93,12 +93,7 @@ def _search(
             n_crystals,
             n_atoms,
             largest,
-            spec.cutoff,
-            0 if k is None else k,
-            k is not None and spec.ties == "shell",
-            spec.tolerance,
-            k is not None and spec.missing == "pad-2018",
-            neighbors.row_order(spec, sort) == "distance",
+            *neighbors.native_rules(spec, sort),
         )
         workspace, status = empty(torch.uint8, native.workspace_bytes), empty(torch.int64, 4)
         row_ptr, few = empty(torch.int64, n_atoms + 1), empty(torch.int64, n_crystals)

@@ -162,8 +162,6 @@ def search(
     first_crystal: int = 0,
 ) -> NeighborList:
     """neighbor_list() on arrays that already have their final dtypes and shapes. first_crystal: what messages call it."""
-    k = spec.max_neighbors
-    order = row_order(spec, sort)
     n_crystals = len(graph_ptr) - 1
     native = core().NeighborSearch(
         address(positions),
@@ -171,12 +169,7 @@ def search(
         address(pbc),
         address(graph_ptr),
         n_crystals,
-        spec.cutoff,
-        0 if k is None else k,
-        k is not None and spec.ties == "shell",
-        spec.tolerance,
-        k is not None and spec.missing == "pad-2018",
-        order == "distance",
+        *native_rules(spec, sort),
         thread_count(threads),
         first_crystal,
     )
@@ -199,11 +192,16 @@ def search(
     return NeighborList(edge_index, shifts, distances, row_ptr, edge_weight, few)
 
 
-def row_order(spec: GraphSpec, sort: str | None) -> str:
-    """The order of edges inside a row. Raises ValueError for one that there is not."""
-    order = sort if sort is not None else ("source" if spec.max_neighbors is None else "distance")
+def native_rules(spec: GraphSpec, sort: str | None) -> tuple[float, int, bool, float, bool, bool]:
+    """What the native searches are told of spec and sort: cutoff, k (0: all), shell, tolerance, pad_2018, by_distance.
+
+    Raises ValueError for an order of edges that there is not.
+    """
+    k = spec.max_neighbors
+    order = sort if sort is not None else ("source" if k is None else "distance")
     _one_of(order, SORTS, "sort")
-    return order
+    shell, pad_2018 = k is not None and spec.ties == "shell", k is not None and spec.missing == "pad-2018"
+    return spec.cutoff, k or 0, shell, spec.tolerance, pad_2018, order == "distance"
 
 
 def _number(value: object, name: str) -> float:

@@ -9,25 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import data as shared
-from benchmarks import machine
-from benchmarks.study import loop, variants
+from benchmarks.study import loop, task, variants
 from cgfast.graph_store import GraphStore
 from cgfast.io.labelled import read_labelled
 from cgfast.training.formulas import formula_groups
 from cgfast.training.splits import TRAIN, split_by_groups
 
-TABLE, LABEL, UNIT = "mp_cgcnn_elasticity_3k.parquet", "log10(bulk_modulus_GPa)", "log10(GPa)"
 TWIN_EPOCHS = 40
 
 
 def load() -> tuple[object, np.ndarray, np.ndarray, float]:
-    found = read_labelled(shared.SHARED / "data" / TABLE, [LABEL])
+    found = read_labelled(task.DATA, [task.LABEL])
     parts = split_by_groups(formula_groups(found.crystals), (0.8, 0.1, 0.1), 0)
     values = found.values[:, 0]
     mean, std = values[parts == TRAIN].mean(), values[parts == TRAIN].std()
@@ -49,7 +45,7 @@ def main() -> None:
         for variant in variants.variants(seed):
             if variant.spec not in stores:
                 store = GraphStore.build(crystals, variant.spec, dtype=np.float64)
-                stores[variant.spec] = loop.Data(store, labels, std, parts, UNIT)
+                stores[variant.spec] = loop.Data(store, labels, std, parts, task.UNIT)
             data = stores[variant.spec]
             each = loop.seconds_per_epoch(variant.network, data, threads)
             epochs = max(round(arguments.seconds / each), 2)
@@ -65,10 +61,7 @@ def main() -> None:
             curve = loop.train(network, stores[variants.TWELVE], epochs=TWIN_EPOCHS, seed=seed, threads=threads)
             twins.append({"name": name, "seed": seed, **asdict(curve)})
             print(json.dumps({"name": name, "seed": seed, "seconds": curve.seconds[-1], "test": curve.test}), flush=True)
-    results = {"machine": machine.describe(), "label": LABEL, "unit": UNIT, "threads": threads, "rows": rows, "twins": twins}
-    path = Path(__file__).parents[1] / "results" / f"{machine.slug()}-study.json"
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path}")
+    task.save("study", threads=threads, rows=rows, twins=twins)
 
 
 if __name__ == "__main__":

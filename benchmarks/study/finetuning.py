@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import cgfast
-from benchmarks import data as shared
-from benchmarks import machine
+from benchmarks.study import task
 
-TABLE, LABEL, UNIT = "mp_cgcnn_elasticity_3k.parquet", "log10(bulk_modulus_GPa)", "log10(GPa)"
 MODEL = "cgfast/formation-energy"
 SIZES = (100, 200, 400, 800)
 LABELLED = 2732
@@ -29,13 +27,12 @@ def run(way: str, size: int, seed: int) -> dict[str, Any]:
     """Train once; what came of it on the test part."""
     fraction = size / LABELLED
     split: dict[str, Any] = {"fractions": (fraction, 0.1, 0.9 - fraction), "seed": seed}
-    source = shared.SHARED / "data" / TABLE
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         if way == "from scratch":
-            result = cgfast.train(source, LABEL, out=out, **SCRATCH, **split)
+            result = cgfast.train(task.DATA, task.LABEL, out=out, **SCRATCH, **split)
         else:
-            result = cgfast.finetune(MODEL, source, LABEL, out=out, freeze="frozen" in way, **split)
+            result = cgfast.finetune(MODEL, task.DATA, task.LABEL, out=out, freeze="frozen" in way, **split)
         crystals = result.model.card["crystals"]
         metrics = result.metrics
         seconds = [float(line.split(",")[-1]) for line in (out / "metrics.csv").read_text(encoding="utf-8").splitlines()[1:]]
@@ -59,10 +56,7 @@ def main() -> None:
             for way in WAYS:
                 rows.append(run(way, size, seed))
                 print(json.dumps(rows[-1]), flush=True)
-    results = {"machine": machine.describe(), "label": LABEL, "unit": UNIT, "model": MODEL, "scratch": SCRATCH, "rows": rows}
-    path = Path(__file__).parents[1] / "results" / f"{machine.slug()}-finetuning.json"
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path}")
+    task.save("finetuning", model=MODEL, scratch=SCRATCH, rows=rows)
 
 
 if __name__ == "__main__":

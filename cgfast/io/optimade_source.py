@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from cgfast.io.json_records import Decoder
 from cgfast.io.kept import LOOK_AT
 from cgfast.io.optimade_pages import OptimadePages
+from cgfast.io.optimade_table import COLUMNS
 from cgfast.io.records import Record, RecordSource
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OptimadeQuery", "OptimadeSource"]
 
-_GEOMETRY = (
-    "id",
-    "lattice_vectors",
-    "cartesian_site_positions",
-    "species_at_sites",
-    "dimension_types",
-    "species",
-    "structure_features",
-)
 _EXAMPLES: dict[str, Any] = {"string": "", "timestamp": "", "integer": 0, "float": 0.0, "boolean": False}
 """A value of each type of OPTIMADE that a column can hold."""
 
@@ -81,7 +73,7 @@ class OptimadeSource(RecordSource):
     def __init__(self, query: OptimadeQuery, options: Options) -> None:
         self.query = query
         heads = [name.partition(".")[0] for name in options.keep]
-        fields = list(dict.fromkeys([*_GEOMETRY, *heads]))
+        fields = list(dict.fromkeys([*COLUMNS, *heads]))
         self._pages = OptimadePages(query.base_url, query.filter, fields, query.page_limit, query.timeout)
         self._decoder = Decoder(None, options.on_disorder)
         self._declared: dict[str, str] | None = None
@@ -112,7 +104,7 @@ class OptimadeSource(RecordSource):
 
     def columns(self) -> dict[str, str]:
         """Properties that can be kept -> their type: those with one value each that the server tells of."""
-        declared = {name: kind for name, kind in self._declare().items() if kind in _EXAMPLES and name not in _GEOMETRY}
+        declared = {name: kind for name, kind in self._declare().items() if kind in _EXAMPLES and name not in COLUMNS}
         return declared or super().columns()
 
     def _records(self) -> Iterator[Record]:
